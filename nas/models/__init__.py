@@ -1,0 +1,13 @@
+"""Operators and cells as nn.Modules; `build` and `cost` of an architecture.
+
+An operator is a class in one of the files below and one line above it, `@operator("name")`;
+importing the file registers it.
+"""
+
+from __future__ import annotations
+
+from . import conv, dense, norm_act, pool, residual, stem  # noqa: F401  (registers their operators)
+from .building import build
+from .pricing import Cost, RowCost, cost
+
+__all__ = ["Cost", "RowCost", "build", "cost"]

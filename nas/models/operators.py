@@ -1,0 +1,83 @@
+"""One line registers an operator: `@operator("conv")` above its nn.Module.
+
+The class is written for any PyTorch user. The builder knows three things by itself and passes
+those that `__init__` names; every other parameter is a setting of the row, its type and default
+read from the annotation (see `settings.py`; plain `int`, `float`, `bool` and `Literal` work too).
+
+    in_channels  channels of the row's input
+    size         (height, width) of the row's input
+    activated    whether the row's input has just been through an activation
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from torch import nn
+
+from ..registry import REQUIRED, SIGNATURES, Registry, Setting, Signature
+
+KNOWN_BY_BUILDER = ("in_channels", "size", "activated")
+PLAIN = {int: Setting(("int",)), float: Setting(("float",)), bool: Setting(("bool",))}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A registered operator, taken apart once so that building and pricing need no reflection.
+
+    defaults  every setting with its default, REQUIRED where it has none
+    context   which of KNOWN_BY_BUILDER its `__init__` takes
+    cost      `cost(tally, **settings)` moves the tally over one application of the operator
+    """
+
+    name: str
+    module: type[nn.Module]
+    cost: Callable[..., None]
+    defaults: dict[str, Any]
+    context: tuple[str, ...]
+
+
+OPERATORS: Registry[Operator] = Registry("operator", home="nas.models")
+M = TypeVar("M", bound=type[nn.Module])
+
+
+def operator(name: str) -> Callable[[M], M]:
+    """Register the nn.Module below under `name`, and its Signature with it."""
+
+    def register(module: M) -> M:
+        parameters = inspect.signature(module).parameters
+        hints = get_type_hints(module.__init__, include_extras=True)
+        settings = {
+            key: _setting(module, key, hints[key], parameter.default)
+            for key, parameter in parameters.items()
+            if key not in KNOWN_BY_BUILDER and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        }
+        defaults = {key: setting.default for key, setting in settings.items()}
+        context = tuple(key for key in KNOWN_BY_BUILDER if key in parameters)
+        cost: Callable[..., None] = module.cost  # type: ignore[attr-defined]
+        OPERATORS.add(name, Operator(name, module, cost, defaults, context))
+        about = (inspect.getdoc(module) or "").split("\n")[0]
+        SIGNATURES.add(name, Signature(name, settings, about))
+        return module
+
+    return register
+
+
+def _setting(module: type, key: str, hint: Any, default: object) -> Setting:
+    if default is inspect.Parameter.empty:
+        default = REQUIRED
+    if get_origin(hint) is Annotated:
+        for extra in get_args(hint)[1:]:
+            if isinstance(extra, Setting):
+                return replace(extra, default=default)
+    if get_origin(hint) is Literal:
+        return Setting(("str",), default, allowed=get_args(hint))
+    if hint in PLAIN:
+        return replace(PLAIN[hint], default=default)
+    raise TypeError(
+        f"{module.__name__}.{key} is annotated {hint!r}: an operator's settings are int, float, "
+        "bool, Literal of words, or an annotation of nas/models/settings.py"
+    )

@@ -1,0 +1,115 @@
+"""What a network costs, by arithmetic: parameters, multiply-adds, memory, receptive field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..errors import ShapeError
+from ..space import Architecture
+from .rows import Row, image_size, walk, with_fitting_size
+from .tally import Tally
+
+BYTES = 4  # of a float32
+
+
+class RowCost(NamedTuple):
+    """One line of `nas describe`; the repetitions of a row are summed.
+
+    shape            (channels, height, width) of the output, (channels, 1, 1) for a vector
+    macs             multiply-adds of convolutions and linear layers, one image
+    activations      output values of convolutions, one image
+    memory           bytes that training keeps of this row until the backward pass, one image
+    receptive_field  (height, width) in pixels of the image that one output value sees; a
+                     squeeze-and-excitation's gate, which sees everything, is left out
+    jump             (height, width) in pixels between neighbouring output values' views
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, int, int]
+    params: int
+    macs: int
+    activations: int
+    memory: int
+    receptive_field: tuple[int, int]
+    jump: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The price of a network for one image.
+
+    params       trainable parameters
+    macs         multiply-adds of convolutions and linear layers
+    activations  output values of convolutions (Radosavovic et al. 2020 find that they foretell
+                 run time better than macs do)
+    memory       bytes of training in float32 with a batch of `batch` images:
+                 batch · (the image, what the backward pass needs, two of the largest tensor for
+                 the gradients in flight) + parameters, gradients, the optimizer's state and the
+                 norms' running statistics; a library's workspace is not in it
+    batch        what `memory` is for
+    rows         one RowCost a row, in order, added ones (see `rows.py`) included
+    """
+
+    params: int
+    macs: int
+    activations: int
+    memory: int
+    batch: int
+    rows: tuple[RowCost, ...]
+
+
+def cost(
+    architecture: Architecture,
+    *,
+    classes: int,
+    channels: int,
+    size: int | tuple[int, int] | None = None,
+    batch: int = 1,
+) -> Cost:
+    """Price an architecture for images of `size` pixels and `channels`, without building it.
+
+    `size` None takes the file's `input`. Raises ShapeError, with the row's file:line, where the
+    rows do not fit each other or the image.
+    """
+    height, width = image_size(architecture, size)
+    tally = Tally(channels, height, width)
+    rows: list[RowCost] = []
+    last = (0, 0, 0, tally.kept)
+
+    def on_row(row: Row, t: Tally) -> None:
+        nonlocal last
+        params, macs, activations, kept = last
+        last = t.params, t.macs, t.activations, t.kept
+        rows.append(
+            RowCost(  # by position, which takes half the time
+                row.name,
+                row.operator.name,
+                (t.channels, t.height, t.width),
+                t.params - params,
+                t.macs - macs,
+                t.activations - activations,
+                BYTES * (t.kept - kept),
+                (t.view_h, t.view_w),
+                (t.jump_h, t.jump_w),
+            )
+        )
+
+    try:
+        walk(architecture, classes, tally, on_row=on_row)
+    except ShapeError as error:
+        raise with_fitting_size(
+            error, architecture, classes, channels, (height, width)
+        ) from error.__cause__
+    memory = batch * (tally.kept + 2 * tally.largest) + tally.buffers
+    memory += tally.params * (2 + optimizer_values(architecture.recipe))
+    return Cost(tally.params, tally.macs, tally.activations, BYTES * memory, batch, tuple(rows))
+
+
+def optimizer_values(recipe: Mapping[str, Any]) -> int:
+    """How many values the recipe's optimizer remembers a parameter: momentum, two moments."""
+    if recipe.get("optimizer", "sgd") == "adamw":
+        return 2
+    return 1 if recipe.get("momentum", 0.9) else 0

@@ -1,0 +1,79 @@
+"""Compound scaling (EfficientNet: Tan and Le 2019): a file's `scaling` applied to its rows.
+
+Depth multiplies the rows that state `repeat`, rounded up. Width multiplies absolute channels, to
+multiples of 8 and never below 90 %; relative ones follow by themselves, the classifier stays.
+Resolution is the side of the image that the file assumes, in pixels; real data override it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What `scaling` comes to: two multipliers, and the image's side in pixels or None."""
+
+    depth: float = 1.0
+    width: float = 1.0
+    resolution: int | None = None
+
+
+def factors(scaling: Mapping[str, Any] | None, size: int | None) -> Factors:
+    """`{phi, alpha, beta, gamma}` or `{depth, width, resolution}` to Factors.
+
+    With phi: depth alpha**phi, width beta**phi, resolution `size` · gamma**phi; the paper's
+    alpha, beta, gamma (1.2, 1.1, 1.15) where one is left out.
+    """
+    if not scaling:
+        return Factors()
+    if "phi" not in scaling:
+        return Factors(
+            scaling.get("depth", 1.0), scaling.get("width", 1.0), scaling.get("resolution")
+        )
+    phi = scaling["phi"]
+    gamma = scaling.get("gamma", 1.15)
+    return Factors(
+        depth=scaling.get("alpha", 1.2) ** phi,
+        width=scaling.get("beta", 1.1) ** phi,
+        resolution=max(1, round(size * gamma**phi)) if size else None,
+    )
+
+
+def scale_rows(network: Sequence[Mapping[str, Any]], by: Factors) -> list[dict[str, Any]]:
+    """The rows with repeats and absolute channels multiplied; the originals stay as they are."""
+    rows = []
+    for row in network:
+        scaled = dict(row)
+        if "repeat" in row:
+            scaled["repeat"] = scale_repeat(row["repeat"], by.depth)
+        for key in ("channels", "width"):
+            if isinstance(row.get(key), int):
+                scaled[key] = scale_channels(row[key], by.width)
+        rows.append(scaled)
+    return rows
+
+
+def scale_repeat(repeat: int, depth: float) -> int:
+    """`repeat · depth`, rounded up; 1e-9 keeps 5 · 1.2 from being 7."""
+    return math.ceil(repeat * depth - 1e-9)
+
+
+def scale_channels(channels: int, width: float) -> int:
+    """`channels · width` to the nearest multiple of 8, the next one where that loses over 10 %."""
+    if width == 1:
+        return channels
+    exact = channels * width
+    rounded = max(8, int(exact + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * exact else rounded
+
+
+def relative_channels(text: str, before: int) -> int:
+    """`xK` of a row whose input has `before` channels: from 16 up to a multiple of 8."""
+    exact = before * float(text[1:])
+    if exact < 16:
+        return max(1, int(exact + 0.5))
+    return int(exact + 4) // 8 * 8

@@ -1,0 +1,67 @@
+"""The vocabulary of operators' settings: annotations that mypy and the file's checks both read.
+
+`channels: Channels` in an `__init__` is an int to Python; the `Setting` it carries says what a
+row of a file may hold there. A new kind of value is one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from ..registry import Setting
+
+Size: TypeAlias = int | tuple[int, int]
+ActName: TypeAlias = Literal["relu", "relu6", "tanh", "sigmoid", "silu", "hardswish", "none"]
+GateName: TypeAlias = Literal["sigmoid", "hardsigmoid"]
+
+ACTS = ("relu", "relu6", "tanh", "sigmoid", "silu", "hardswish", "none")
+GATES = ("sigmoid", "hardsigmoid")
+NORMS = ("batch", "none")
+
+_NORM_FIELDS = {
+    "kind": Setting(("str",), "batch", allowed=NORMS),
+    "eps": Setting(("float",), 1e-5, above=0, about="added to the variance"),
+    "momentum": Setting(("float",), 0.1, above=0, high=1, about="weight of the new batch"),
+}
+_SE_FIELDS = {
+    "ratio": Setting(("float",), above=0, high=1, about="squeezed channels, as a share"),
+    "of": Setting(("str",), "gated", allowed=("gated", "input"), about="a share of what"),
+    "round_to": Setting(("int",), 1, low=1, about="squeezed channels to multiples of this"),
+    "act": Setting(("str",), "relu", allowed=ACTS),
+    "gate": Setting(("str",), "sigmoid", allowed=GATES),
+}
+
+Channels = Annotated[int, Setting(("int", "relative"), low=1, about="output channels")]
+Width = Annotated[int | None, Setting(("int",), low=1, about="inner channels")]
+SameChannels = Annotated[
+    int | None, Setting(("int", "relative"), low=1, about="output channels; left out: the input's")
+]
+Kernel = Annotated[Size, Setting(("int", "pair"), low=1, about="height and width of the window")]
+OddKernel = Annotated[int, Setting(("int",), low=1, about="odd side of the window")]
+Stride = Annotated[Size, Setting(("int", "pair"), low=1)]
+PoolStride = Annotated[
+    Size | None, Setting(("int", "pair"), low=1, about="left out: the kernel's size")
+]
+Count = Annotated[int, Setting(("int",), low=1)]
+Padding = Annotated[
+    Size | str,
+    Setting(
+        ("str", "int", "pair"),
+        low=0,
+        allowed=("same", "valid", "same_tf"),
+        about="same: dilation * (kernel - 1) / 2 on each side; same_tf: TensorFlow's",
+    ),
+]
+PoolPadding = Annotated[
+    Size | str, Setting(("str", "int", "pair"), low=0, allowed=("same", "valid"))
+]
+Share = Annotated[float, Setting(("float",), low=0, high=1)]
+Bias = Annotated[bool | None, Setting(("bool",), about="left out: only where there is no norm")]
+Norm = Annotated[
+    str | Mapping[str, object], Setting(("str", "mapping"), allowed=NORMS, fields=_NORM_FIELDS)
+]
+SqueezeExcite = Annotated[
+    float | Mapping[str, object],
+    Setting(("float", "mapping"), low=0, high=1, fields=_SE_FIELDS, about="0: off"),
+]

@@ -1,0 +1,228 @@
+"""The arithmetic of convolutional networks: sizes, parameters, multiply-adds, memory, view.
+
+A Tally walks through a network beside the data: `tally.conv(64, 3, stride=2)` does to its state
+what the layer does to a tensor, and adds up what the layer costs. One walk prices a network
+without building it (a ResNet-20 in some 0.05 ms; the meta device takes about 1000x as long), and
+its checks are the only ones: `build` makes the same walk, so both refuse with the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Misfit(Exception):
+    """Shapes that do not fit; `small`: a larger image would. The caller adds row and line."""
+
+    def __init__(self, message: str, *, small: bool = False) -> None:
+        self.small = small
+        super().__init__(message)
+
+
+class Tally:
+    """Where a walk stands, and what it has added up for one image.
+
+    channels, height, width   shape of the tensor; `flat` once it is (N, channels)
+    activated                 its last step was an activation (a pre-activation unit skips its own)
+    pending                   a sum of pre-activation units, which waits for its norm and act
+    params                    trainable parameters
+    buffers                   running statistics of norms, in values
+    macs                      multiply-adds of convolutions and linear layers
+    activations               output values of convolutions (the measure of Radosavovic et al. 2020)
+    kept                      values that training keeps until the backward pass
+    largest                   values of the largest tensor
+    view_h, view_w            receptive field: how much of the image one value sees, in pixels
+    jump_h, jump_w            how far apart neighbouring values look, in pixels
+    """
+
+    __slots__ = (
+        "activated", "activations", "buffers", "channels", "flat", "height", "jump_h", "jump_w",
+        "kept", "largest", "macs", "params", "pending", "view_h", "view_w", "width",
+    )  # fmt: skip
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        self.channels, self.height, self.width = channels, height, width
+        self.flat = self.activated = self.pending = False
+        self.params = self.buffers = self.macs = self.activations = 0
+        self.kept = self.largest = channels * height * width
+        self.view_h = self.view_w = self.jump_h = self.jump_w = 1
+
+    # ------------------------------------------------------------------ state
+    def state(self) -> tuple[object, ...]:
+        """What a further repetition depends on: equal states cost the same."""
+        return (self.channels, self.height, self.width, self.flat, self.activated,
+                self.jump_h, self.jump_w)  # fmt: skip
+
+    def sums(self) -> tuple[int, ...]:
+        """What only grows."""
+        return (self.params, self.buffers, self.macs, self.activations, self.kept,
+                self.view_h, self.view_w)  # fmt: skip
+
+    def again(self, before: tuple[int, ...], times: int) -> None:
+        """Add what came since `before` (a `sums()`) `times` more."""
+        params, buffers, macs, activations, kept, view_h, view_w = before
+        self.params += times * (self.params - params)
+        self.buffers += times * (self.buffers - buffers)
+        self.macs += times * (self.macs - macs)
+        self.activations += times * (self.activations - activations)
+        self.kept += times * (self.kept - kept)
+        self.view_h += times * (self.view_h - view_h)
+        self.view_w += times * (self.view_w - view_w)
+
+    def shape(self) -> str:
+        """The tensor's shape in words: "64x8x8", or "64" once flat."""
+        return f"{self.channels}" if self.flat else f"{self.channels}x{self.height}x{self.width}"
+
+    def need_image(self) -> None:
+        """Raise Misfit once the tensor is a vector."""
+        if self.flat:
+            raise Misfit(f"needs an image, but its input is a vector of {self.channels} values")
+
+    # ------------------------------------------------------------------ layers
+    def conv(
+        self,
+        channels: int,
+        kernel: Any,
+        stride: Any = 1,
+        groups: int = 1,
+        *,
+        dilation: int = 1,
+        padding: Any = "same",
+        bias: bool = False,
+        kept: bool = True,
+    ) -> None:
+        """A convolution. `kept`: False where nothing needs its output in the backward pass."""
+        before = self.channels
+        if before % groups or channels % groups:
+            raise Misfit(_groups_fault(groups, before, channels))
+        if kernel == 1 and stride == 1 and padding == "same" and not self.flat:
+            area = 1  # most layers of a bottleneck: nothing moves
+        else:
+            self.window(kernel, stride, dilation, padding)
+            area = kernel * kernel if kernel.__class__ is int else kernel[0] * kernel[1]
+        weights = before // groups * channels * area
+        pixels = self.height * self.width
+        values = channels * pixels
+        self.channels = channels
+        self.params += weights + channels if bias else weights
+        self.macs += weights * pixels
+        self.activations += values
+        if kept:
+            self.kept += values
+        if values > self.largest:
+            self.largest = values
+        self.activated = False
+
+    def window(
+        self, kernel: Any, stride: Any, dilation: int, padding: Any, ceil: bool = False
+    ) -> None:
+        """Slide a window over height and width: new size, receptive field, jump."""
+        if self.flat:
+            self.need_image()
+        if stride == 1 and padding == "same" and kernel.__class__ is int and kernel % 2:
+            # the short way of most layers: nothing moves but the view
+            self.view_h += dilation * (kernel - 1) * self.jump_h
+            self.view_w += dilation * (kernel - 1) * self.jump_w
+            return
+        kernel_h, kernel_w = (kernel, kernel) if kernel.__class__ is int else kernel
+        stride_h, stride_w = (stride, stride) if stride.__class__ is int else stride
+        pad_h, pad_w = (padding, padding) if padding.__class__ in (int, str) else padding
+        height, width = self.height, self.width
+        self.height = _slide(height, kernel_h, stride_h, dilation, pad_h, ceil)
+        self.width = _slide(width, kernel_w, stride_w, dilation, pad_w, ceil)
+        if self.height < 1 or self.width < 1 or height < stride_h or width < stride_w:
+            raise Misfit(_window_fault(height, width, kernel, stride, padding), small=True)
+        self.view_h += dilation * (kernel_h - 1) * self.jump_h
+        self.view_w += dilation * (kernel_w - 1) * self.jump_w
+        self.jump_h *= stride_h
+        self.jump_w *= stride_w
+
+    def norm_act(self, norm: Any, act: str, *, in_place: bool = True) -> None:
+        """A normalisation and an activation, either of which may be "none".
+
+        in_place  False where the activation's input is needed for something else
+        """
+        fresh = 0
+        if norm == "batch" or not is_none(norm):
+            fresh = 1
+            self.params += 2 * self.channels
+            self.buffers += 2 * self.channels
+        if act != "none":
+            if not in_place or act not in BY_RESULT:
+                fresh += 1
+            self.kept += fresh * self.channels * self.height * self.width
+            self.activated = True
+
+    def keep(self) -> None:
+        """Count the present tensor as kept: the next layer needs it in the backward pass."""
+        self.kept += self.channels * self.height * self.width
+
+    def pointwise(self, before: int, channels: int, pixels: int, *, bias: bool, norm: Any) -> None:
+        """A 1x1 convolution beside the main path (a shortcut, a gate): the state stays."""
+        weights = before * channels
+        self.params += weights + channels if bias else weights
+        if norm == "batch" or not is_none(norm):
+            self.params += 2 * channels
+            self.buffers += 2 * channels
+            self.kept += channels * pixels
+        self.macs += weights * pixels
+        self.activations += channels * pixels
+
+    def linear(self, channels: int) -> None:
+        """A linear layer with bias on a vector."""
+        self.params += self.channels * channels + channels
+        self.macs += self.channels * channels
+        self.kept += channels
+        self.channels = channels
+        self.flat = True
+        self.activated = False
+
+    def see_all(self) -> None:
+        """Reduce height and width to 1: from here on a value sees the whole map."""
+        self.view_h += (self.height - 1) * self.jump_h
+        self.view_w += (self.width - 1) * self.jump_w
+        self.height = self.width = 1
+
+
+# the backward pass of these needs their result alone, so that their input can go
+BY_RESULT = frozenset({"relu", "relu6", "tanh", "sigmoid"})
+
+
+def is_none(norm: Any) -> bool:
+    """Whether a norm setting, short or long, says that there is none."""
+    return norm == "none" or (norm.__class__ is not str and norm.get("kind") == "none")
+
+
+def _slide(size: int, kernel: int, stride: int, dilation: int, padding: Any, ceil: bool) -> int:
+    if padding == "same_tf":
+        return -(-size // stride)
+    reach = dilation * (kernel - 1)
+    if padding == "same":
+        pad = reach // 2
+    else:
+        pad = 0 if padding == "valid" else padding
+    room = size + 2 * pad - reach - 1
+    if not ceil:
+        return room // stride + 1
+    steps = -(-room // stride) + 1
+    # torch's rule: the last window must start inside the image or its left padding
+    return steps - 1 if (steps - 1) * stride >= size + pad else steps
+
+
+def _groups_fault(groups: int, before: int, channels: int) -> str:
+    fits = [g for g in range(1, min(before, channels, 64) + 1) if before % g + channels % g == 0]
+    return (
+        f"groups {groups} must divide its {before} input and {channels} output channels; "
+        f"groups that do: {', '.join(map(str, fits))}"
+    )
+
+
+def _window_fault(height: int, width: int, kernel: Any, stride: Any, padding: Any) -> str:
+    return (
+        f"its input is {height}x{width}, too small for kernel {_text(kernel)}, "
+        f"stride {_text(stride)}, padding {_text(padding)}"
+    )
+
+
+def _text(value: Any) -> str:
+    return str(value) if value.__class__ in (int, str) else "x".join(map(str, value))

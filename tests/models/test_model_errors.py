@@ -1,0 +1,135 @@
+"""Rows that do not fit are refused with file:line, row, shapes and what would fit, by build and
+by cost in the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nas.errors import SpaceError, UnknownName, UserError
+from nas.models import build, cost
+from nas.space import parse
+
+HEADER = "name: broken\nnetwork:\n"  # the rows start on line 3
+HEAD = "  - {op: global_pool}\n  - {op: linear}\n"
+
+
+def refused(rows: str, *, size: Any = 32, channels: int = 3) -> str:
+    architecture = parse(HEADER + rows, path="broken.yaml")
+    said = []
+    for verb in (build, cost):
+        with pytest.raises(UserError) as caught:
+            verb(architecture, classes=10, channels=channels, size=size)
+        assert caught.value.exit_code == 2
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    return said[0]
+
+
+def test_an_image_too_small_for_the_strides_names_the_smallest_that_fits() -> None:
+    halving = "  - {name: a, op: conv, channels: 8, stride: 2}\n"
+    rows = halving + halving.replace("a,", "b,") + halving.replace("a,", "c,") + HEAD
+    assert refused(rows, size=4) == (
+        "broken.yaml:5: row 'c' (conv): its input is 1x1, too small for kernel 3, stride 2, "
+        "padding same; the image is 4x4: at least 5x5 fits, or take out a stride or a pool"
+    )
+    architecture = parse(HEADER + rows)
+    assert cost(architecture, classes=10, channels=3, size=5).rows[2].shape == (8, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "size", "smallest"),
+    [
+        ("{op: max_pool, kernel: 3}", 2, "3x3"),
+        ("{op: conv, channels: 4, kernel: 7, padding: valid}", 5, "7x7"),
+        ("{op: conv, channels: 4, kernel: [1, 7], padding: valid}", (6, 5), "7x7"),
+        ("{op: stem, kind: imagenet, channels: 4}", 1, "3x3"),
+        ("{op: conv, channels: 4, kernel: 600, padding: valid}", 500, "600x600"),
+    ],
+)
+def test_the_smallest_image_named_is_the_smallest_that_fits(
+    row: str, size: Any, smallest: str
+) -> None:
+    rows = f"  - {row}\n{HEAD}"
+    assert f"at least {smallest} fits" in refused(rows, size=size)
+    side = int(smallest.split("x")[0])
+    cost(parse(HEADER + rows), classes=10, channels=3, size=side)
+    refused(rows, size=side - 1)
+
+
+def test_a_window_that_no_image_fits_is_refused_without_a_suggestion() -> None:
+    text = refused(f"  - {{op: conv, channels: 4, kernel: 5000, padding: valid}}\n{HEAD}")
+    assert "too small for kernel 5000" in text
+    assert "at least" not in text
+
+
+def test_groups_that_do_not_divide_are_answered_with_those_that_do() -> None:
+    rows = "  - {name: a, op: conv, channels: 12}\n"
+    rows += f"  - {{name: b, op: conv, channels: 18, groups: 4}}\n{HEAD}"
+    assert refused(rows) == (
+        "broken.yaml:4: row 'b' (conv): groups 4 must divide its 12 input and 18 output channels; "
+        "groups that do: 1, 2, 3, 6"
+    )
+
+
+def test_a_linear_layer_on_a_map_is_told_of_flatten_and_global_pool() -> None:
+    text = refused("  - {op: conv, channels: 8}\n  - {op: linear}\n")
+    assert text.startswith("broken.yaml:4: row 'linear' (linear): takes a vector")
+    assert "8x32x32" in text
+    assert "{op: global_pool} or {op: flatten}" in text
+
+
+@pytest.mark.parametrize("op", ["conv, channels: 8", "max_pool", "global_pool"])
+def test_an_image_operator_behind_a_vector_is_refused(op: str) -> None:
+    text = refused(
+        f"  - {{op: flatten}}\n  - {{op: {op}}}\n{HEAD.replace('global_pool', 'dropout')}"
+    )
+    assert "needs an image, but its input is a vector of 3072 values" in text
+
+
+@pytest.mark.parametrize("op", ["residual, channels: 8", "bottleneck, channels: 8"])
+def test_cells_and_norms_behind_a_vector_are_refused(op: str) -> None:
+    assert "vector of 3072" in refused(
+        f"  - {{op: flatten}}\n  - {{op: {op}}}\n  - {{op: linear}}\n"
+    )
+    assert "vector of 3072" in refused("  - {op: flatten}\n  - {op: norm_act}\n  - {op: linear}\n")
+
+
+def test_a_network_without_a_classifier_is_refused() -> None:
+    text = refused("  - {op: conv, channels: 8}\n  - {op: global_pool}\n")
+    assert text.startswith(
+        "broken.yaml:4: the network ends with 8x1x1, but the data have 10 classes"
+    )
+
+
+def test_an_even_kernel_beside_a_shortcut_is_refused() -> None:
+    text = refused(f"  - {{op: residual, channels: 8, kernel: 4}}\n{HEAD}")
+    assert "row 'residual' (residual): kernel 4 would change the size" in text
+
+
+def test_an_expansion_that_leaves_no_channel_is_refused() -> None:
+    text = refused(f"  - {{op: bottleneck, channels: 2, expansion: 4}}\n{HEAD}")
+    assert "expansion 4 leaves nothing of 2 channels" in text
+
+
+def test_padding_over_half_a_pools_kernel_is_refused() -> None:
+    text = refused(f"  - {{op: avg_pool, kernel: 3, padding: 2}}\n{HEAD}")
+    assert "padding 2 may be at most half the kernel, 1" in text
+
+
+@pytest.mark.parametrize("name", ["train", "half", "forward", "training"])
+def test_a_row_name_that_torch_uses_is_refused(name: str) -> None:
+    text = refused(f"  - {{name: {name}, op: conv, channels: 8}}\n{HEAD}")
+    assert text.startswith(f"broken.yaml:3: row name {name!r}")
+
+
+def test_an_unknown_size_is_asked_for() -> None:
+    assert "pass size=32, or write input: {size: 32}" in refused(HEAD, size=None)
+    assert "0x0" in refused(HEAD, size=0)
+
+
+def test_an_unknown_operator_suggests_the_nearest() -> None:
+    with pytest.raises((UnknownName, SpaceError), match="'residual'"):
+        build(parse(HEADER + "  - {op: residul}\n" + HEAD), classes=10, channels=3, size=8)

@@ -1,0 +1,96 @@
+"""Compound scaling and relative channels, rule by rule."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from nas.models import build, cost
+from nas.models.scaling import (
+    factors,
+    relative_channels,
+    scale_channels,
+    scale_repeat,
+)
+from nas.space import parse
+
+ROWS: list[dict[str, Any]] = [
+    {"name": "stem", "op": "conv", "channels": 32, "stride": 2},
+    {"name": "a", "op": "residual", "channels": 24, "repeat": 2},
+    {"name": "b", "op": "bottleneck", "channels": "x2", "width": 16, "stride": 2},
+    {"op": "global_pool"},
+    {"op": "linear"},
+]
+
+
+def network(**scaling: Any) -> Any:
+    text = {"name": "t", "input": {"size": 64, "channels": 3, "classes": 10}, "network": ROWS}
+    return parse(json.dumps({**text, "scaling": scaling} if scaling else text))
+
+
+@pytest.mark.parametrize(
+    ("channels", "width", "expected"),
+    # EfficientNet-B2 (1.1), -B3 (1.2), -B7 (2.0): widths as published
+    [(32, 1.1, 32), (16, 1.1, 16), (24, 1.1, 24), (40, 1.1, 48), (112, 1.1, 120), (320, 1.1, 352),
+     (32, 1.2, 40), (24, 1.2, 32), (1280, 1.2, 1536), (192, 2.0, 384), (3, 1.0, 3), (8, 0.1, 8)],
+)  # fmt: skip
+def test_channels_are_rounded_as_efficientnet_rounds(
+    channels: int, width: float, expected: int
+) -> None:
+    assert scale_channels(channels, width) == expected
+
+
+def test_channels_never_lose_more_than_a_tenth() -> None:
+    for channels in range(8, 400):
+        for percent in range(50, 300, 7):
+            found = scale_channels(channels, percent / 100)
+            assert found % 8 == 0
+            assert found >= min(0.9 * channels * percent / 100, 8)
+
+
+def test_repeats_are_rounded_up() -> None:
+    assert [scale_repeat(n, 1.2) for n in (1, 2, 3, 4, 5)] == [2, 3, 4, 5, 6]
+    assert scale_repeat(10, 1.1) == 11  # 11.000000000000002 in floating point
+
+
+def test_relative_channels_are_rounded_from_16_up() -> None:
+    found = [relative_channels(f"x{k}", 16) for k in ("1", "2", "1.5", "0.5", "1.3", "0.01")]
+    assert found == [16, 32, 24, 8, 24, 1]
+    assert relative_channels("x3", 1) == 3
+
+
+def test_phi_and_explicit_factors_say_the_same() -> None:
+    by_phi = factors({"phi": 2, "alpha": 1.2, "beta": 1.1, "gamma": 1.15}, 224)
+    assert (by_phi.depth, by_phi.width) == pytest.approx((1.44, 1.21))
+    assert by_phi.resolution == round(224 * 1.15**2)
+    assert factors({"phi": 2}, 224) == by_phi
+    explicit = factors({"depth": 1.2, "width": 1.1, "resolution": 260}, 224)
+    assert (explicit.depth, explicit.width, explicit.resolution) == (1.2, 1.1, 260)
+
+
+def test_a_scaled_file_builds_what_its_resolved_integers_build() -> None:
+    rows = [dict(row) for row in ROWS]
+    rows[0]["channels"], rows[1]["channels"], rows[2]["width"] = 48, 40, 24
+    rows[1]["repeat"] = 3
+    resolved = parse(json.dumps({"name": "t", "network": rows}))
+    scaled = network(depth=1.2, width=1.5, resolution=96)
+    known = {"classes": 10, "channels": 3}
+    assert [row.shape for row in cost(scaled, **known).rows] == [
+        row.shape for row in cost(resolved, **known, size=96).rows
+    ]
+    states = build(scaled, **known).state_dict(), build(resolved, **known, size=96).state_dict()
+    shapes = [{key: value.shape for key, value in state.items()} for state in states]
+    assert shapes[0] == shapes[1]
+
+
+def test_resolution_is_the_side_that_the_file_assumes_and_real_data_override_it() -> None:
+    known = {"classes": 10, "channels": 3}
+    sides = [
+        cost(network(**scaling), **known).rows[0].shape[1]
+        for scaling in ({}, {"phi": 1, "alpha": 1.0, "beta": 1.0, "gamma": 1.5})
+    ]
+    assert sides == [32, math.ceil(96 / 2)]
+    assert cost(network(resolution=96), **known, size=40).rows[0].shape[1] == 20
