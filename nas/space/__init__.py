@@ -1,0 +1,27 @@
+"""Search spaces: architecture files with holes. No torch, no optuna."""
+
+from .counting import count
+from .document import Value
+from .files import find, load, require_architecture, shipped
+from .filling import draw, fill, neighbours
+from .holes import Hole
+from .matching import match
+from .space import Architecture, Decisions, Space, parse
+
+__all__ = [
+    "Architecture",
+    "Decisions",
+    "Hole",
+    "Space",
+    "Value",
+    "count",
+    "draw",
+    "fill",
+    "find",
+    "load",
+    "match",
+    "neighbours",
+    "parse",
+    "require_architecture",
+    "shipped",
+]

@@ -1,0 +1,88 @@
+"""Where a space's file is: the working folder, the shipped spaces, the zoo; or a path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import SpaceError, UnknownName
+from .constants import set_constants
+from .space import Architecture, Space, parse
+
+ENDINGS = (".yaml", ".yml", ".json")
+
+
+def shipped() -> Path:
+    """The folder of the spaces that come along: in the wheel, or beside `nas/` in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "search_spaces"
+    return inside if inside.is_dir() else package.parent / "search_spaces"
+
+
+def find(source: str | Path) -> Path:
+    """The file that a name or a path means.
+
+    A bare word is ./NAME.yaml, then a shipped space, then one of the zoo. Anything with a slash
+    or an ending is a path. Raises UnknownName with the nearest name.
+    """
+    word = str(source)
+    path = Path(source).expanduser()
+    is_path = isinstance(source, Path) or path.suffix.lower() in ENDINGS
+    if is_path or "/" in word or os.sep in word:
+        return path
+    for folder in (Path(), shipped(), shipped() / "zoo"):
+        candidate = folder / f"{word}.yaml"
+        if candidate.is_file():
+            return candidate
+    raise UnknownName("space", word, _names())
+
+
+def _names() -> list[str]:
+    folders = (Path(), shipped(), shipped() / "zoo")
+    return sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+
+
+def read(path: Path) -> str:
+    """The text of a file. Raises SpaceError where there is none to read."""
+    if path.is_dir():
+        raise SpaceError("is a folder; name the file in it", str(path))
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        near = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        there = f"; in that folder: {', '.join(sorted(near)[:10])}" if near else ""
+        raise SpaceError(f"there is no such file{there}", str(path)) from None
+    except UnicodeDecodeError as error:
+        raise SpaceError(
+            f"is no UTF-8 text (byte {error.start}); save it as UTF-8", str(path)
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SpaceError(f"cannot be read: {error}", str(path)) from None
+
+
+def load(
+    source: str | Path, *, constants: Mapping[str, object] | None = None
+) -> Space | Architecture:
+    """A name or a path to a Space, or to an Architecture where the file has no hole.
+
+    `constants`: path -> value, put in the place of any value or hole (`--set`); text is read as
+    YAML. Raises UnknownName, SpaceError.
+    """
+    path = find(source)
+    text = read(path)
+    if constants:
+        return set_constants(text, str(path), constants)
+    return parse(text, path=str(path))
+
+
+def require_architecture(loaded: Space | Architecture) -> Architecture:
+    """What has no hole. Raises SpaceError that names the first one."""
+    if isinstance(loaded, Architecture):
+        return loaded
+    hole = loaded.holes[0]
+    raise SpaceError(
+        f"an architecture without holes is wanted here, and {hole.name} is one; put a value there, "
+        "or search it with: nas search --space " + loaded.path,
+        f"{loaded.path}:{hole.line}",
+    )

@@ -1,0 +1,171 @@
+"""The top-level keys of a file beside its rows: what each may hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import hint
+from ..registry import RECIPE, SIGNATURES, Setting
+from ..units import parse_amount
+from .document import Document, Mapping, Node, Scalar, plain
+from .holes import show
+from .settings import check_value
+from .template import Fixed, Flat, Group, Row
+
+SECTIONS = (
+    "name", "about", "input", "defaults", "network", "scaling", "recipe", "data", "limits", "found",
+)  # fmt: skip
+WITH_HOLES = ("defaults", "network", "scaling", "recipe")
+LIMITS = ("params", "macs", "memory", "latency")
+
+POSITIVE = Setting(("int", "float"), above=0)
+COMPOUND = {
+    "phi": Setting(("int", "float"), low=0, about="how many times the ratios are applied"),
+    "alpha": POSITIVE,
+    "beta": POSITIVE,
+    "gamma": POSITIVE,
+}
+EXPLICIT = {
+    "depth": POSITIVE,
+    "width": POSITIVE,
+    "resolution": Setting(("int",), low=1, about="side of the image in pixels"),
+}
+INPUT = {
+    "size": Setting(("int", "pair"), low=1),
+    "channels": Setting(("int",), low=1),
+    "classes": Setting(("int",), low=1),
+}
+
+
+def check_top(document: Document) -> None:
+    """The top-level keys. Raises SpaceError."""
+    for key, entry in document.root.entries.items():
+        if key not in SECTIONS:
+            raise document.fault(f"unknown top-level key {key!r}{hint(key, SECTIONS)}", entry.key)
+    if "network" not in document.root.entries:
+        raise document.fault("there is no 'network', the list of rows", document.root)
+
+
+def check_words(document: Document, key: str, node: Node) -> str:
+    """`name` or `about`."""
+    if not isinstance(node, Scalar) or node.tag or not isinstance(node.value, str):
+        text = document.excerpt(node)
+        raise document.fault(f"{key} must be text, not {text}; quote it", node)
+    return node.value
+
+
+def check_mapping(document: Document, key: str, node: Node) -> dict[str, Any]:
+    """A section of data without holes, as plain values."""
+    if isinstance(node, Scalar) and node.value is None:
+        return {}
+    if not isinstance(node, Mapping):
+        raise document.fault(f"{key} must be a mapping of keys to values", node)
+    value: dict[str, Any] = plain(node)
+    return value
+
+
+def check_input(document: Document, node: Node) -> dict[str, Any]:
+    """`input: {size, channels, classes}`, what `describe` assumes."""
+    values = check_mapping(document, "input", node)
+    for key, value in values.items():
+        at = document_value(node, key)
+        if key not in INPUT:
+            raise document.fault(f"input has the unknown key {key!r}{hint(key, INPUT)}", at)
+        fault = INPUT[key].fault(value)
+        if fault:
+            raise document.fault(f"input.{key} is {value!r}, which {fault}", at)
+    return values
+
+
+def read_limits(document: Document, node: Node) -> dict[str, float]:
+    """`limits: {params: 5M}` as absolute numbers."""
+    limits: dict[str, float] = {}
+    for key, value in check_mapping(document, "limits", node).items():
+        at = document_value(node, key)
+        if key not in LIMITS:
+            raise document.fault(f"limits has the unknown key {key!r}{hint(key, LIMITS)}", at)
+        try:
+            limits[key] = parse_amount(value)
+        except ValueError as error:
+            raise document.fault(f"limits.{key}: {error}", at) from None
+    return limits
+
+
+def check_scaling(document: Document, section: Group) -> None:
+    """Either phi with alpha, beta, gamma, or depth, width, resolution."""
+    known = {**COMPOUND, **EXPLICIT}
+    for key, item in section.items.items():
+        if key not in known:
+            raise document.fault(
+                f"scaling has the unknown key {key!r}{hint(key, known)}", item.node
+            )
+        check_value(document, known[key], item, f"scaling.{key}")
+    compound = [key for key in section.items if key in COMPOUND]
+    explicit = [key for key in section.items if key in EXPLICIT]
+    if compound and explicit:
+        raise document.fault(
+            f"scaling has both {compound[0]} and {explicit[0]}; state phi, alpha, beta, gamma "
+            "or depth, width, resolution, not both",
+            section.items[explicit[0]].node,
+        )
+    if compound and "phi" not in compound:
+        raise document.fault(f"scaling has {compound[0]} without phi", section.node)
+
+
+def check_recipe(document: Document, section: Group) -> None:
+    """Every recipe key against the registry of them, those of a choice's options as well."""
+    taken = dict.fromkeys(section.items, "recipe")
+    for key, item in section.items.items():
+        if key not in RECIPE:
+            raise document.fault(
+                f"unknown recipe key {key!r}{hint(key, RECIPE.names())}", item.node
+            )
+        if not isinstance(item, Flat):
+            check_value(document, RECIPE.get(key), item, f"recipe.{key}")
+            continue
+        brought: dict[str, str] = {}
+        for name, inner in item.contents.items():
+            fault = RECIPE.get(key).fault(name)
+            if fault:
+                raise document.fault(
+                    f"recipe.{key} has the option {show(name)}, which {fault}", item.node
+                )
+            if inner is None:
+                continue
+            check_recipe(document, inner)
+            for other, template in inner.items.items():
+                if other in taken:
+                    raise document.fault(
+                        f"{template.path}: the key {other!r} stands in {taken[other]} as well; "
+                        "keep one",
+                        template.node,
+                    )
+                brought[other] = inner.path
+        taken.update(brought)
+
+
+def check_defaults(document: Document, section: Group, rows: list[Row]) -> None:
+    """Every default is a key of some operator, and good for all rows here that take it."""
+    used: set[object] = set()
+    for row in rows:
+        op = row.items["op"]
+        used |= {op.value} if isinstance(op, Fixed) else set()
+        used |= set(op.contents) if isinstance(op, Flat) else set()
+    takers: dict[str, list[tuple[str, Setting]]] = {}
+    for name, signature in SIGNATURES.items():
+        for key, setting in signature.settings.items():
+            takers.setdefault(key, []).append((name, setting))
+    for key, item in section.items.items():
+        if key not in takers:
+            raise document.fault(
+                f"defaults.{key}: no operator takes {key!r}{hint(key, takers)}", item.node
+            )
+        here = [setting for name, setting in takers[key] if name in used]
+        for setting in here or [takers[key][0][1]]:
+            check_value(document, setting, item, f"defaults.{key}")
+
+
+def document_value(node: Node, key: str) -> Node:
+    """The node of a key's value, to point at."""
+    inner = node.get(key) if isinstance(node, Mapping) else None
+    return inner if inner is not None else node

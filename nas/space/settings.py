@@ -1,0 +1,265 @@
+"""Templates against what operators and recipe keys take: the faults of a row, with file:line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import SpaceError, hint
+from ..registry import REQUIRED, SIGNATURES, Setting, Signature
+from .document import Document, Node
+from .holes import Hole, show
+from .template import Decided, Fixed, Flat, Group, Row, Rows, Same, Series, Template, Untied
+
+ROW_KEYS = ("name", "op", "repeat", "untied")
+REPEAT = Setting(("int",), low=1)
+
+
+def check_value(
+    document: Document, setting: Setting, template: Template, label: str, at: Node | None = None
+) -> None:
+    """Every value this place can take, against `setting`. Raises SpaceError."""
+    node = at or template.node
+    if isinstance(template, Fixed):
+        _check_fixed(document, setting, template.value, label, node)
+    elif isinstance(template, Decided):
+        _check_decided(document, setting, template, label, at)
+    elif isinstance(template, Same):
+        assert template.target is not None
+        check_value(document, setting, template.target, label, template.node)
+    elif isinstance(template, Group):
+        if "mapping" not in setting.kinds:
+            raise document.fault(f"{label} must be {setting.wanted()}", node)
+        for key, item in template.items.items():
+            if key not in setting.fields:
+                raise document.fault(
+                    f"{label} has the unknown key {key!r}{hint(key, setting.fields)}", item.node
+                )
+            check_value(document, setting.fields[key], item, f"{label}.{key}", at)
+    elif isinstance(template, Series):
+        _check_series(document, setting, template, label, at)
+    elif isinstance(template, Flat):
+        raise document.fault(f"{label}: !same of an op stands only at an op", node)
+    elif "list" not in setting.kinds:
+        raise document.fault(f"{label} must be {setting.wanted()}", node)
+
+
+def _check_fixed(document: Document, setting: Setting, value: Any, label: str, node: Node) -> None:
+    fault = setting.fault(value)
+    if fault:
+        shown = "" if isinstance(value, list | dict) else f" is {show(value)}, which"
+        raise document.fault(f"{label}{shown} {fault}", node)
+
+
+def _check_decided(
+    document: Document, setting: Setting, template: Decided, label: str, at: Node | None
+) -> None:
+    hole = template.hole
+    ends = [("end", hole.low), ("end", hole.high)]
+    values = [("option", o) for o in hole.options] if hole.kind == "choice" else ends
+    for word, value in values:
+        if word == "option" and value in template.contents:
+            continue
+        fault = setting.fault(value)
+        if fault:
+            raise document.fault(
+                f"{label} has the {word} {show(value)}, which {fault}", at or template.node
+            )
+    for name, content in template.contents.items():
+        check_value(document, setting, content, f"{label}.{name}", at)
+
+
+def _check_series(
+    document: Document, setting: Setting, template: Series, label: str, at: Node | None
+) -> None:
+    if "list" in setting.kinds:
+        return
+    if "pair" not in setting.kinds or len(template.items) != 2:
+        raise document.fault(f"{label} must be {setting.wanted()}", at or template.node)
+    part = Setting(("int",), low=setting.low, high=setting.high)
+    for k, item in enumerate(template.items, 1):
+        check_value(document, part, item, f"{label}.{k}", at)
+
+
+def check_row(document: Document, row: Row, defaults: Mapping[str, Any], *, later: bool) -> None:
+    """A row's op and keys against the signatures of every operator it can have.
+
+    `later`: a further repetition, whose channels are those of the first. Raises SpaceError.
+    """
+    operators = _operators(document, row)
+    for name, settings in operators:
+        inner = settings.items if settings is not None else {}
+        signature = _signature(document, row, name)
+        for key, item in inner.items():
+            if key in row.items:
+                raise document.fault(
+                    f"{row.path}: the key {key!r} stands in the row and in its option {name}; "
+                    "keep one",
+                    item.node,
+                )
+            if key not in signature.settings:
+                raise document.fault(
+                    f"{item.path}: {name} takes no {key!r}{hint(key, signature.settings)}",
+                    item.node,
+                )
+            check_value(document, signature.settings[key], item, item.path)
+        _check_keys(document, row, signature, len(operators) > 1)
+        given = {*row.items, *inner, *defaults, *(("channels", "stride") if later else ())}
+        for key, setting in signature.settings.items():
+            if setting.default is REQUIRED and key not in given:
+                raise document.fault(
+                    f"{row.path}: {name} needs {key!r}: {setting.wanted()}", row.node
+                )
+    if "repeat" in row.items:
+        check_value(document, REPEAT, row.items["repeat"], f"{row.path}.repeat")
+    _check_composite(document, row)
+
+
+def _check_keys(document: Document, row: Row, signature: Signature, several: bool) -> None:
+    for key, item in row.items.items():
+        if key in ROW_KEYS:
+            continue
+        if key in signature.settings:
+            check_value(document, signature.settings[key], item, f"{row.path}.{key}")
+        elif several:
+            raise document.fault(
+                f"{row.path}.{key}: not every option of op takes {key!r}: {signature.name} does "
+                f"not; write it inside those that do, as {{NAME: {{{key}: …}}}}",
+                item.node,
+            )
+        else:
+            known = [*signature.settings, *ROW_KEYS]
+            raise document.fault(
+                f"{row.path}: {signature.name} takes no {key!r}{hint(key, known)}", item.node
+            )
+
+
+def _check_composite(document: Document, row: Row) -> None:
+    for key, kind, words in (("rows", Rows, "rows"), ("branches", Series, "lists of rows")):
+        for item in _alternatives(row.items.get(key)):
+            if not isinstance(item, kind):
+                raise document.fault(f"{row.path}.{key} must be a list of {words}", item.node)
+
+
+def _alternatives(template: Template | None) -> list[Template]:
+    if isinstance(template, Same):
+        return _alternatives(template.target)
+    if isinstance(template, Decided):
+        return [part for inner in template.contents.values() for part in _alternatives(inner)]
+    return [] if template is None else [template]
+
+
+def _operators(document: Document, row: Row) -> list[tuple[object, Group | None]]:
+    """Every operator the row can have, with the settings that it brings along."""
+    op = row.items["op"]
+    target = op.target if isinstance(op, Same) else op
+    if isinstance(target, Flat):
+        return list(target.contents.items())
+    if isinstance(target, Fixed):
+        return [(target.value, None)]
+    if isinstance(target, Decided) and target.hole.kind == "choice" and not target.contents:
+        return [(option, None) for option in target.hole.options]
+    raise document.fault(f"{row.path}.op: !same must name the op of a row", op.node)
+
+
+def _signature(document: Document, row: Row, name: object) -> Signature:
+    node = row.items["op"].node
+    if not isinstance(name, str):
+        raise document.fault(f"{row.path}.op must be the name of an operator", node)
+    if name not in SIGNATURES:
+        raise document.fault(
+            f"{row.path} has the unknown operator {name!r}{hint(name, SIGNATURES.names())}", node
+        )
+    return SIGNATURES.get(name)
+
+
+def check_overlap(document: Document, choice: Decided) -> None:
+    """Refuse options that can spell one value: nobody could read the decision back."""
+    spelled: list[tuple[object, Template]] = [
+        (o, choice.contents.get(o) or Fixed(choice.node, choice.path, o))
+        for o in choice.hole.options
+    ]
+    for k, (name, template) in enumerate(spelled):
+        for earlier, other in spelled[:k]:
+            if overlap(other, template):
+                raise document.fault(
+                    f"{choice.path}: the options {show(earlier)} and {show(name)} can both be the "
+                    "same value; make them differ",
+                    choice.node,
+                )
+
+
+def overlap(a: Template, b: Template) -> bool:
+    """Whether the two can be filled to equal values (True where that is hard to say)."""
+    a, b = _followed(a), _followed(b)
+    if isinstance(a, Decided):
+        return _overlap_decided(a, b)
+    if isinstance(b, Decided):
+        return _overlap_decided(b, a)
+    if isinstance(a, Fixed) and isinstance(b, Fixed):
+        return bool(a.value == b.value)
+    if isinstance(a, Rows) and isinstance(b, Rows):
+        return _overlap_rows(a, b)
+    parts_a, parts_b = _parts(a), _parts(b)
+    if parts_a is None or parts_b is None or parts_a.keys() != parts_b.keys():
+        return parts_a is parts_b
+    return all(overlap(parts_a[key], parts_b[key]) for key in parts_a)
+
+
+def _overlap_rows(a: Rows, b: Rows) -> bool:
+    if a.written_out or b.written_out:
+        return False  # told apart by their numbered names; else the first option is read back
+    pairs = zip(a.entries, b.entries, strict=False)
+    return len(a.entries) == len(b.entries) and all(overlap(x, y) for x, y in pairs)
+
+
+def _overlap_decided(a: Decided, b: Template) -> bool:
+    if a.hole.kind == "choice":
+        return any(
+            overlap(a.contents.get(o) or Fixed(a.node, a.path, o), b) for o in a.hole.options
+        )
+    if isinstance(b, Fixed):
+        return _admits(a.hole, b.value)
+    if isinstance(b, Decided):
+        if b.hole.kind == "choice":
+            return _overlap_decided(b, a)
+        return a.hole.low <= b.hole.high and b.hole.low <= a.hole.high
+    return False
+
+
+def _admits(hole: Hole, value: object) -> bool:
+    try:
+        hole.admit(value)
+    except SpaceError:
+        return False
+    return True
+
+
+def _followed(template: Template) -> Template:
+    if isinstance(template, Same):
+        assert template.target is not None
+        return template.target
+    return template
+
+
+def _parts(template: Template) -> dict[Any, Template] | None:
+    if isinstance(template, Fixed):
+        value = dict(enumerate(template.value)) if template.nested else {}
+        value = template.value if isinstance(template.value, dict) else value
+        parts: dict[Any, Template] = {}
+        for step, inner in value.items():
+            parts[step] = Fixed(template.node, template.path, inner)
+        return parts if template.nested else None
+    if isinstance(template, Group):
+        live: dict[Any, Template] = {}
+        for key, item in template.items.items():
+            if isinstance(item, Flat):  # told apart by the name alone
+                named = Fixed(item.node, item.path, item.fixed)
+                live[key] = Decided(item.node, item.hole, {}) if item.hole else named
+            elif key != "name":
+                live[key] = item
+        return live
+    if isinstance(template, Series):
+        return dict(enumerate(template.items))
+    assert not isinstance(template, Untied), "rows with untied ones are compared as a whole"
+    return None
