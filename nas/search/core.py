@@ -1,0 +1,479 @@
+"""Who asks, who stops, who pays: the search without Ray and without a clock of its own.
+
+A backend (Ray Tune, or the simulator of the tests) takes work from `next`, hands every report to
+`on_report`, and tells of workers that died by `on_death`. All state that matters stands in the
+studies, so that a new Core on the same storage goes on where a killed one stood.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..rundir import RunDir, Status
+from ..space import Decisions
+from . import finals, snapshots
+from .ledger import Ledger
+from .proposals import Proposer
+from .rungs import Rungs
+from .study import Record, Studies, Trial
+from .table import Table
+
+SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
+RETRIES = 2  # of a trial whose worker died
+SAVE_SECONDS = 1.0  # between two writes of a running trial's cost
+
+
+class Signal(enum.Enum):
+    """What `next` says when it has no work."""
+
+    WAIT = "wait"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A trial to train, in plain values that travel to a worker."""
+
+    number: int
+    stage: str
+    architecture: str  # the text of its file
+    epochs: int
+    seed: int
+    folder: str
+    known_epoch: int  # the last epoch the study knows; the checkpoint may be ahead of it
+    early_stopping: bool
+
+
+@dataclass
+class Live:
+    """A trial that holds a slot, or waits to get one back."""
+
+    ask: Ask
+    trial: Trial
+    paid_until: float = 0.0
+    device_seconds: float = 0.0
+    epoch: int = 0
+    value: float | None = None
+    deaths: int = 0
+    rungs: set[int] = field(default_factory=set)  # passed already
+    saved: float = float("-inf")
+
+
+class Core:
+    """One session of one search."""
+
+    def __init__(
+        self,
+        *,
+        run: RunDir,
+        studies: Studies,
+        proposer: Proposer,
+        ledger: Ledger,
+        table: Table,
+        clock: Callable[[], float],
+        seed: int,
+    ) -> None:
+        self.run, self.ledger, self.table = run, ledger, table
+        self._studies, self._proposer, self._clock, self._seed = studies, proposer, clock, seed
+        self._live: dict[int, Live] = {}
+        self._queue: deque[Live] = deque()
+        self._rungs: dict[str, Rungs] = {}
+        self._failures: list[str] = []
+        self._jobs: deque[finals.Job] | None = None
+        self.stopped: str | None = None  # why no more candidates are drawn: budget, done
+        self.ending: str | None = None  # interrupted, error: running trials are suspended
+        self.over = False  # `next` has said DONE
+        self.notes: list[str] = []
+        self._take_up()
+        self._remember()
+
+    # --- the backend's side -------------------------------------------------------------
+
+    def next(self) -> Ask | Signal:
+        """Work for a free slot; WAIT while running trials may bring some; DONE at the end."""
+        work = self._next()
+        self.over = work is Signal.DONE
+        return work
+
+    def _next(self) -> Ask | Signal:
+        self._look_for_stop()
+        if self.ending:
+            return Signal.WAIT if self._live else Signal.DONE
+        if self._queue:
+            return self._hold(self._queue.popleft())
+        if self.stopped is None and self.ledger.search_over():
+            self._end_search("budget")
+        if self.stopped is None:
+            candidate = self._proposer.propose()
+            if candidate is not None:
+                return self._begin(
+                    candidate.trial, candidate.stage, candidate.architecture.text,
+                    candidate.decisions, candidate.plan,
+                )  # fmt: skip
+            self._end_search("done", self._proposer.why_ended)
+        return self._next_final()
+
+    def on_start(self, number: int) -> None:
+        """The trial got its slot just now: from here on it pays."""
+        if number in self._live:
+            self._live[number].paid_until = self._clock()
+
+    def on_report(self, number: int, report: Mapping[str, Any]) -> bool:
+        """An epoch's figures, a pause within one, or a fault; True: the trial is to stop."""
+        live = self._live.get(number)
+        if live is None:
+            return True
+        self._charge(live)
+        self._look_for_stop()
+        if report["kind"] == "failed":
+            self._failed(live, str(report["cause"]), str(report["error"]))
+        elif report["kind"] == "epoch":
+            self._epoch(live, report)
+        if number in self._live:
+            if self.ending:
+                self._suspend(live)
+            elif self._out_of_budget(live):
+                self._end(live, "budget")
+            else:
+                self._save(live)
+        return number not in self._live
+
+    def on_death(self, number: int, error: str) -> None:
+        """The worker died under the trial: again from its checkpoint, at most RETRIES times."""
+        live = self._live.get(number)
+        if live is None:
+            return
+        self._charge(live)
+        live.deaths += 1
+        self.run.log(f"trial {number}: its worker died: {last_line(error)}")
+        if self.ending:
+            self._suspend(live)
+        elif live.deaths <= RETRIES:
+            del self._live[number]
+            self._queue.append(live)
+        else:
+            self._failed(live, "failed", error)
+
+    def interrupt(self, why: str = "interrupted") -> None:
+        """No new trials; running ones stop at their next report and stay resumable."""
+        if self.ending is None:
+            self.ending = why
+            self.run.log(f"stopping: {why}")
+
+    @property
+    def live(self) -> int:
+        """Trials that hold a slot now."""
+        return len(self._live)
+
+    @property
+    def stage(self) -> str:
+        """The stage that new trials belong to."""
+        return finals.STAGE if self._jobs is not None else self._proposer.stage.name
+
+    # --- taking up what an earlier session left -----------------------------------------
+
+    def _take_up(self) -> None:
+        names = [name for name in self._studies.names() if name != finals.STAGE]
+        if names and self._studies.drop_unfinished(names[-1]):
+            self.run.log(f"stage {names[-1]} was broken off while it was set up; set up anew")
+            names.pop()
+        final = finals.STAGE in self._studies.names()
+        self._proposer.start(names)
+        for name in [*names, *([finals.STAGE] if final else [])]:
+            for record in self._studies.records(name):
+                self._take_up_trial(record)
+        if final:
+            plan = self._studies.stage_record(finals.STAGE)
+            if plan["budget"] == self.ledger.budget.text:
+                self.stopped = str(plan["stopped"])
+                self._jobs = deque(finals.Job(**job) for job in plan["jobs"])
+        self._update_reserve()
+
+    def _take_up_trial(self, record: Record) -> None:
+        if record.carried_from is not None:
+            return
+        if record.number is None:
+            self._take_up_nameless(record)
+            return
+        self.ledger.device_seconds += record.device_seconds
+        self.ledger.epochs += record.epoch
+        self.table.put(record)
+        if record.stage != finals.STAGE:
+            self.ledger.trials += 1
+            self._proposer.know(record.plan["digest"], record.plan["epochs"], record.number)
+            for epoch in Rungs.at(record.plan["epochs"]):
+                if epoch in record.values:
+                    self._rungs_of(record.stage).record(epoch, record.values[epoch])
+        if record.running:
+            self._queue.append(self._revive(record))
+
+    def _take_up_nameless(self, record: Record) -> None:
+        if record.running:  # killed between its asking and its number: nothing was trained
+            self._studies.end(record.stage, self._studies.reopen(record), "lost", as_cause="failed")
+            if record.fixed or (record.stage == "coarse" and record.optuna_number == 0):
+                self._proposer.again(record.stage, record.fixed)
+        elif record.cause == "infeasible":
+            self.table.infeasible += 1
+        elif record.cause == "duplicate":
+            self.table.duplicates += 1
+
+    def _revive(self, record: Record) -> Live:
+        assert record.number is not None
+        text = self.table.text(record.number)
+        ask = self._ask(record.number, record.stage, text, record.plan, record.epoch)
+        return Live(
+            ask,
+            self._studies.reopen(record),
+            device_seconds=record.device_seconds,
+            epoch=record.epoch,
+            value=record.value,
+            rungs=set(record.values),
+        )
+
+    # --- beginning ----------------------------------------------------------------------
+
+    def _begin(
+        self, trial: Trial, stage: str, text: str, decisions: Decisions, plan: dict[str, Any]
+    ) -> Ask:
+        number = self.table.next_number()
+        plan.setdefault("seed", _seed(self._seed, number))
+        self.table.begin(number, stage, decisions, plan, text)
+        self._studies.begin(trial, number, plan)
+        if stage != finals.STAGE:
+            self.ledger.trials += 1
+            self._proposer.know(plan["digest"], plan["epochs"], number)
+        return self._hold(Live(self._ask(number, stage, text, plan, 0), trial))
+
+    def _ask(
+        self, number: int, stage: str, text: str, plan: Mapping[str, Any], known_epoch: int
+    ) -> Ask:
+        folder = str(self.run.trial(number))
+        stopping = stage != finals.STAGE
+        return Ask(number, stage, text, plan["epochs"], plan["seed"], folder, known_epoch, stopping)
+
+    def _hold(self, live: Live) -> Ask:
+        live.paid_until = self._clock()
+        self._live[live.ask.number] = live
+        return live.ask
+
+    # --- reports ------------------------------------------------------------------------
+
+    def _charge(self, live: Live) -> None:
+        now = self._clock()
+        live.device_seconds += self.ledger.charge(now - live.paid_until)
+        live.paid_until = now
+
+    def _save(self, live: Live) -> None:
+        """Now and then, what a running trial has cost: a crash forgets a second of it."""
+        if live.paid_until - live.saved >= SAVE_SECONDS:
+            self._studies.progress(live.trial, live.epoch, live.device_seconds)
+            live.saved = live.paid_until
+
+    def _epoch(self, live: Live, report: Mapping[str, Any]) -> None:
+        ask, stop = live.ask, report.get("stop")
+        if stop in ("exploded", "nan"):
+            self._end(live, stop, violation=("diverged", float(report["violation"])))
+            return
+        epoch, value = int(report["epoch"]), float(report["validation"])
+        if epoch > live.epoch:  # else: trained again after a lost checkpoint, known already
+            self._new_epoch(live, epoch, value)
+        if stop == "stalled":
+            live.value = float(report["best_smoothed"])
+            self._end(live, "stalled")
+        elif epoch >= ask.epochs:
+            self._end(live, "finished")
+        elif epoch == live.epoch and not self._passes(live, epoch, value):
+            self._end(live, "pruned")
+
+    def _new_epoch(self, live: Live, epoch: int, value: float) -> None:
+        live.epoch, live.value = epoch, value
+        self.ledger.epochs += 1
+        self._studies.report(live.trial, epoch, live.ask.epochs, value)
+        self.table.progress(live.ask.number, epoch, value, live.device_seconds)
+        if live.ask.number == 0 and epoch == 1:
+            self._update_reserve()
+
+    def _passes(self, live: Live, epoch: int, value: float) -> bool:
+        """Whether successive halving lets the trial go on past this epoch."""
+        ask = live.ask
+        if ask.stage == finals.STAGE or epoch not in Rungs.at(ask.epochs):
+            return True
+        if epoch in live.rungs:
+            return True
+        live.rungs.add(epoch)
+        # trial 0 is what the others are measured against: it runs to its end
+        return self._rungs_of(ask.stage).passes(epoch, value) or ask.number == 0
+
+    def _failed(self, live: Live, cause: str, error: str) -> None:
+        self.run.log(f"trial {live.ask.number}: {cause}\n{error.rstrip()}")
+        violation = ("memory", 1.0) if cause == "out_of_memory" else None
+        self._end(live, cause, violation=violation, error=last_line(error))
+        if cause != "failed":
+            return
+        self._failures.append(error)
+        alike = self._failures[-SAME_FAILURES:]
+        if len(alike) == SAME_FAILURES and len(set(alike)) == 1:
+            self._note(
+                f"{SAME_FAILURES} trials in a row failed in the same way: {last_line(error)}; "
+                f"the traceback is in {self.run.log_file}"
+            )
+            self.interrupt("error")
+
+    def _end(
+        self,
+        live: Live,
+        cause: str,
+        *,
+        violation: tuple[str, float] | None = None,
+        error: str | None = None,
+    ) -> None:
+        number = live.ask.number
+        del self._live[number]
+        if cause != "failed":
+            self._failures.clear()
+        self._studies.end(
+            live.ask.stage, live.trial, cause, live.value, violation=violation,
+            epoch=live.epoch, device_seconds=round(live.device_seconds, 3), error=error,
+        )  # fmt: skip
+        self.table.end(number, cause, live.value, live.device_seconds, error)
+        if cause in ("finished", "stalled") and self._jobs is None:
+            self._update_reserve()
+        self._remember()
+
+    def _suspend(self, live: Live) -> None:
+        """Leave the trial RUNNING in the study, its cost booked: a resume goes on with it."""
+        del self._live[live.ask.number]
+        self._studies.progress(live.trial, live.epoch, live.device_seconds)
+        self._remember()
+
+    def _out_of_budget(self, live: Live) -> bool:
+        if live.ask.stage == finals.STAGE:
+            return self.ledger.spent()
+        return self.ledger.time_is_up_for_search()
+
+    def _look_for_stop(self) -> None:
+        if self.ending is None and self.run.asked_to_stop():
+            self.interrupt()
+
+    def _rungs_of(self, stage: str) -> Rungs:
+        return self._rungs.setdefault(stage, Rungs())
+
+    # --- the end of the search, and the final training ----------------------------------
+
+    def _end_search(self, why: str, note: str | None = None) -> None:
+        self.stopped = why
+        if note:
+            self._note(note)
+        self.run.log(f"the search part ends: {why}")
+
+    def _update_reserve(self) -> None:
+        plan = finals.plan(self.table.ranked(), self.table.reference(), self.ledger)
+        if plan:
+            self.ledger.reserve([job.cost for job in plan])
+
+    def _next_final(self) -> Ask | Signal:
+        searching = any(live.ask.stage != finals.STAGE for live in self._live.values())
+        if self._jobs is None and searching:
+            return Signal.WAIT
+        if self._jobs is None:
+            self._plan_finals()
+        jobs = self._jobs
+        while jobs and not self.ledger.spent():
+            job = jobs.popleft()
+            if not self.table.has_final(job):
+                return self._begin_final(job)
+        return Signal.WAIT if self._live else Signal.DONE
+
+    def _plan_finals(self) -> None:
+        plan = finals.plan(self.table.ranked(), self.table.reference(), self.ledger, last=True)
+        if any(job.epochs < job.full_epochs for job in plan):
+            self._note(
+                f"final training shortened to {plan[0].epochs} of {plan[0].full_epochs} epochs: "
+                f"the budget of {self.ledger.budget.text} left no time for more"
+            )
+        record = {
+            "name": finals.STAGE,
+            "budget": self.ledger.budget.text,
+            "stopped": self.stopped,
+            "jobs": [job.record() for job in plan],
+        }
+        if finals.STAGE in self._studies.names():
+            self._studies.study(finals.STAGE).set_user_attr("stage", record)
+        else:
+            self._studies.create(finals.STAGE, record)
+            self._studies.finish_creating(finals.STAGE)
+        self.run.log(f"the final training begins: {len(plan)} trainings")
+        self.ledger.reserve([job.cost for job in plan])
+        self._jobs = deque(plan)
+        self._remember()
+
+    def _final_seconds(self) -> float:
+        """Wall seconds that the final training still takes, as forecast."""
+        if self._jobs is None:
+            return self.ledger.reserved_wall_seconds
+        left = sum(job.seconds for job in self._jobs)
+        rows = self.table.rows
+        for number, live in self._live.items():
+            share = 1 - live.epoch / max(rows[number]["epochs"], 1)
+            left += share * live.device_seconds / max(live.epoch, 1) * live.ask.epochs
+        return left / self.ledger.slots
+
+    def _begin_final(self, job: finals.Job) -> Ask:
+        row, decisions = self.table.rows[job.candidate], self.table.decisions(job.candidate)
+        plan = {
+            "epochs": job.epochs, "full_epochs": job.full_epochs, "digest": row["digest"],
+            "params": row["params"], "macs": row["macs"], "candidate": job.candidate,
+            "seed_index": job.seed_index, "seed": _seed(self._seed, 1 << 20, job.seed_index),
+            "decisions": decisions,
+        }  # fmt: skip
+        text = self.table.text(job.candidate)
+        return self._begin(self._studies.ask(finals.STAGE), finals.STAGE, text, decisions, plan)
+
+    # --- what people and reports read ---------------------------------------------------
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        self.run.log(text)
+
+    def _remember(self) -> None:
+        self.table.save()
+        self.run.write_stages(self.state())
+
+    def status(self) -> Status:
+        """A look for the live view."""
+        running = [(live.ask, live.epoch, live.value) for live in self._live.values()]
+        seconds = self.ledger.forecast(self._final_seconds())
+        return snapshots.status(self.stage, running, self.ledger, self.table, seconds)
+
+    def state(self) -> dict[str, Any]:
+        """What stages.json holds while the search runs."""
+        stages, full = self._proposer.stages, self._proposer.default_epochs
+        return snapshots.state(stages, full, self.ledger, self.table, self.notes)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the last state of this session, with its finalists, and return it."""
+        state = self.state()
+        state["stopped"] = self.ending or self.stopped
+        state["ended"] = self.ending is None  # a resume has nothing left to do
+        state["finalists"] = self.table.finalists()
+        if not state["finalists"]:
+            state["notes"].append(self.table.obituary())
+        self.table.save(force=True)
+        self.run.write_stages(state)
+        return state
+
+
+def last_line(text: str) -> str:
+    """The line of a traceback that says what happened."""
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "no message"
+
+
+def _seed(*entropy: int) -> int:
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

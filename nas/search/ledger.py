@@ -1,0 +1,199 @@
+"""What a search has spent, what it may still spend, and what it keeps for the final training.
+
+Device-seconds are the time a trial holds its slot, as the driver's monotonic clock sees it,
+times the devices it holds: failed, pruned and retried trials pay like the others. Without a GPU
+a device is a trial slot of the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..units import Budget
+
+RESERVE_SHARE = 1 / 3  # of each bound, the most that full final trainings may keep back
+RESERVE_LEAST = 1 / 2  # of each bound, the most that even the smallest final training may
+SAFETY = 1.1  # forecasts of finals are held against the budget with this margin
+
+
+@dataclass(frozen=True)
+class FinalCost:
+    """One final training, forecast: seconds on its slot, and epochs."""
+
+    seconds: float
+    epochs: int
+
+
+class Ledger:
+    """Counts against a Budget. `clock` is monotonic seconds; `wall_before` earlier sessions'."""
+
+    def __init__(
+        self,
+        budget: Budget,
+        *,
+        slots: int,
+        devices_per_trial: float,
+        clock: Callable[[], float],
+        started: float | None = None,
+        wall_before: float = 0.0,
+    ) -> None:
+        self.budget = budget
+        self.slots = slots
+        self.devices_per_trial = devices_per_trial
+        self._clock = clock
+        self._started = (clock() if started is None else started) - wall_before
+        self.device_seconds = 0.0
+        self.trials = 0
+        self.epochs = 0
+        self._reserve: tuple[FinalCost, ...] | None = None
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds since the program's start, earlier sessions of the run included."""
+        return self._clock() - self._started
+
+    @property
+    def timed(self) -> bool:
+        """Whether anything but the number of trials bounds the search."""
+        bounds = (self.budget.wall_seconds, self.budget.device_seconds, self.budget.epochs)
+        return any(bound is not None for bound in bounds)
+
+    def charge(self, seconds: float) -> float:
+        """Book seconds on one slot; returns the device-seconds they cost."""
+        cost = max(0.0, seconds) * self.devices_per_trial
+        self.device_seconds += cost
+        return cost
+
+    def reserve(self, finals: Sequence[FinalCost]) -> None:
+        """Keep the cost of these final trainings back from the search."""
+        self._reserve = tuple(finals)
+
+    @property
+    def reserved_device_seconds(self) -> float:
+        """Device-seconds kept back for the final training, as forecast last."""
+        wanted = self._reserved()[1]
+        return wanted if wanted is not None else 0.0
+
+    def search_share(self) -> float:
+        """How much of the search's part of the budget is spent: 0 to 1 and beyond.
+
+        The bound that is nearest to its end decides.
+        """
+        wall, device, epochs = self._reserved()
+        pairs = (
+            (self.wall_seconds, self.budget.wall_seconds, wall),
+            (self.device_seconds, self.budget.device_seconds, device),
+            (float(self.epochs), self.budget.epochs, epochs),
+            (float(self.trials), self.budget.trials, 0.0),
+        )
+        return max(
+            (used / max(bound - (kept or 0.0), 1e-9) for used, bound, kept in pairs if bound),
+            default=0.0,
+        )
+
+    def share(self) -> float:
+        """How much of the whole budget is spent: 0 to 1 and beyond."""
+        budget = self.budget
+        pairs = (
+            (self.wall_seconds, budget.wall_seconds),
+            (self.device_seconds, budget.device_seconds),
+            (float(self.epochs), budget.epochs),
+            (float(self.trials), budget.trials),
+        )
+        return max((used / bound for used, bound in pairs if bound), default=0.0)
+
+    @property
+    def reserved_wall_seconds(self) -> float:
+        """Wall seconds that the final training takes, as forecast last."""
+        return self._cost(self._reserve)[0] if self._reserve else 0.0
+
+    def forecast(self, final_seconds: float) -> float | None:
+        """Wall seconds to the end at this pace; None before there is a pace."""
+        share = self.search_share()
+        if share < 0.01:
+            return None
+        rest = self.wall_seconds * max(0.0, 1 / share - 1) + final_seconds
+        wall = self.budget.wall_seconds
+        return rest if wall is None else min(rest, max(0.0, wall - self.wall_seconds))
+
+    def search_over(self) -> bool:
+        """Nothing is left for the search but what the final training needs."""
+        return self.search_share() >= 1.0
+
+    def time_is_up_for_search(self) -> bool:
+        """Running trials have to stop too (a bound on trials lets them finish)."""
+        if not self.timed:
+            return False
+        wall, device, epochs = self._reserved()
+        return (
+            _reached(self.wall_seconds, self.budget.wall_seconds, wall)
+            or _reached(self.device_seconds, self.budget.device_seconds, device)
+            or _reached(float(self.epochs), self.budget.epochs, epochs)
+        )
+
+    def spent(self) -> bool:
+        """The whole budget is used up, the reserve included."""
+        return (
+            _reached(self.wall_seconds, self.budget.wall_seconds, 0.0)
+            or _reached(self.device_seconds, self.budget.device_seconds, 0.0)
+            or _reached(float(self.epochs), self.budget.epochs, 0.0)
+        )
+
+    def fits(self, finals: Sequence[FinalCost], share: float = 1.0) -> bool:
+        """Whether these trainings fit into `share` of what is left of every bound."""
+        return self.shrink(finals, share) >= 1.0
+
+    def shrink(self, finals: Sequence[FinalCost], share: float = 1.0) -> float:
+        """The factor by which the trainings had to be shortened to fit; 1 or more: they fit."""
+        wall, device, epochs = self._cost(finals)
+        budget = self.budget
+        left = (
+            (budget.wall_seconds, self.wall_seconds, wall * SAFETY),
+            (budget.device_seconds, self.device_seconds, device * SAFETY),
+            (budget.epochs, float(self.epochs), float(epochs)),
+        )
+        return min(
+            ((bound - used) * share / max(need, 1e-9) for bound, used, need in left if bound),
+            default=float("inf"),
+        )
+
+    def worth(self, finals: Sequence[FinalCost], share: float) -> bool:
+        """Whether they cost at most `share` of the whole budget (of what is spent, if untimed)."""
+        wall, device, epochs = self._cost(finals)
+        if not self.timed:
+            return device <= share * self.device_seconds
+        budget = self.budget
+        pairs = ((budget.wall_seconds, wall), (budget.device_seconds, device))
+        timely = all(need * SAFETY <= share * bound for bound, need in pairs if bound)
+        return timely and (budget.epochs is None or epochs <= share * budget.epochs)
+
+    def _reserved(self) -> tuple[float | None, float | None, float | None]:
+        """Kept back of wall seconds, device-seconds and epochs; None where not bound."""
+        budget = self.budget
+        if self._reserve is None:
+            bounds = (budget.wall_seconds, budget.device_seconds, budget.epochs)
+            kept = [None if bound is None else bound * RESERVE_SHARE for bound in bounds]
+            return kept[0], kept[1], kept[2]
+        wall, device, epochs = self._cost(self._reserve)
+        return (
+            _held(wall * SAFETY, budget.wall_seconds),
+            _held(device * SAFETY, budget.device_seconds) if budget.device_seconds else device,
+            _held(float(epochs), budget.epochs),
+        )
+
+    def _cost(self, finals: Sequence[FinalCost]) -> tuple[float, float, int]:
+        """Wall seconds (longest first over the slots), device-seconds, epochs."""
+        ends = [0.0] * self.slots
+        for final in sorted(finals, key=lambda final: -final.seconds):
+            ends[ends.index(min(ends))] += final.seconds
+        device = sum(final.seconds for final in finals) * self.devices_per_trial
+        return max(ends), device, sum(final.epochs for final in finals)
+
+
+def _held(wanted: float, bound: float | None) -> float | None:
+    return None if bound is None else min(wanted, bound * RESERVE_LEAST)
+
+
+def _reached(used: float, bound: float | None, kept: float | None) -> bool:
+    return bound is not None and used >= bound - (kept or 0.0)

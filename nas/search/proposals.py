@@ -1,0 +1,217 @@
+"""Candidates: drawn stage by stage, refused before they cost device time."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..errors import ShapeError
+from ..space import Architecture, Decisions, Space, draw, fill
+from ..train.recipe import Recipe
+from . import stages
+from .ledger import Ledger
+from .study import Record, Studies, Trial, best_first, chooser
+from .table import Table
+
+DUPLICATES_IN_A_ROW = 100  # then the space is exhausted
+INFEASIBLE_IN_A_ROW = 200  # then plain draws say how much of the space fits at all
+SAMPLE = 1000  # plain draws for that
+GIVE_UP_AFTER = 1000  # misfits in a row, however many plain draws fit
+
+
+class Price(Protocol):
+    """What `models.cost` says of an architecture on this data."""
+
+    @property
+    def params(self) -> int: ...
+    @property
+    def macs(self) -> int: ...
+    @property
+    def memory(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network and recipe that fit and are new; `plan` is what the study is told of them."""
+
+    trial: Trial
+    stage: str
+    architecture: Architecture
+    decisions: Decisions
+    plan: dict[str, Any]
+
+
+class Proposer:
+    """Draws candidates for one search. `price` raises ShapeError for what cannot be built."""
+
+    def __init__(
+        self,
+        *,
+        space: Space | Architecture,
+        studies: Studies,
+        ledger: Ledger,
+        table: Table,
+        price: Callable[[Architecture], Price],
+        seed: int,
+        log: Callable[[str], None],
+    ) -> None:
+        self._space, self._studies, self._ledger, self._table = space, studies, ledger, table
+        self._price, self._seed, self._log = price, seed, log
+        self._holes = space.holes if isinstance(space, Space) else ()
+        self._seen: dict[tuple[str, int], int] = {}
+        self._streak: Counter[str] = Counter()
+        self.stages: list[stages.Stage] = []
+        self.why_ended: str | None = None
+        first = fill(space, space.default()) if isinstance(space, Space) else space
+        self.default_epochs = Recipe.from_mapping(first.recipe).epochs  # of trial 0
+
+    @property
+    def stage(self) -> stages.Stage:
+        return self.stages[-1]
+
+    def start(self, names: list[str]) -> None:
+        """Take up the stages that have a study, or begin with the coarse one."""
+        for name in names:
+            record = self._studies.stage_record(name)
+            self.stages.append(stages.Stage.from_record(record, self._holes))
+        if not self.stages:
+            self._begin_stage(stages.coarse(self._holes))
+            self._studies.enqueue("coarse", self._default())
+            self._studies.finish_creating("coarse")
+
+    def know(self, digest: str, epochs: int, number: int) -> None:
+        """That network and recipe, at that length, is trial `number`'s."""
+        self._seen[digest, epochs] = number
+
+    def again(self, stage: str, decisions: Decisions) -> None:
+        """Have decisions asked again that a crash lost before they became a trial."""
+        if decisions or not self._holes:
+            self._studies.enqueue(stage, decisions)
+
+    def propose(self) -> Candidate | None:
+        """The next candidate; None where the search is at its end, `why_ended` says why."""
+        self._maybe_next_stage()
+        while self.why_ended is None:
+            stage = self.stage
+            trial = self._studies.ask(stage.name)
+            architecture = self._fill(trial)
+            full = Recipe.from_mapping(architecture.recipe).epochs
+            epochs = stage.epochs(full)
+            known = self._seen.get((architecture.digest, epochs))
+            if known is not None:
+                self._duplicate(trial, known)
+                continue
+            price = self._affordable(trial, architecture)
+            if price is None:
+                continue
+            self._streak.clear()
+            plan = {
+                "epochs": epochs, "full_epochs": full, "digest": architecture.digest,
+                "params": price.params, "macs": price.macs,
+            }  # fmt: skip
+            decisions = dict(architecture.decisions or {})
+            return Candidate(trial, stage.name, architecture, decisions, plan)
+        return None
+
+    # --- one candidate ------------------------------------------------------------------
+
+    def _default(self) -> Decisions:
+        return self._space.default() if isinstance(self._space, Space) else {}
+
+    def _fill(self, trial: Trial) -> Architecture:
+        if isinstance(self._space, Architecture):
+            return self._space
+        return fill(self._space, chooser(trial), within=self.stage.domain)
+
+    def _duplicate(self, trial: Trial, number: int) -> None:
+        """Tell a known network its earlier value; it costs nothing."""
+        row = self._table.rows[number]
+        self._studies.end(
+            self.stage.name, trial, "duplicate", row["validation"],
+            as_cause=row["cause"] or "failed", duplicate_of=number,
+        )  # fmt: skip
+        self._table.duplicates += 1
+        self._streak["duplicate"] += 1
+        if self._streak["duplicate"] >= DUPLICATES_IN_A_ROW:
+            self.why_ended = (
+                f"{DUPLICATES_IN_A_ROW} draws in a row were known: the space is exhausted"
+            )
+
+    def _affordable(self, trial: Trial, architecture: Architecture) -> Price | None:
+        over = self._excess(architecture)
+        if not isinstance(over, tuple):
+            return over
+        self._studies.end(self.stage.name, trial, "infeasible", violation=over, limit=over[0])
+        self._table.infeasible += 1
+        self._streak["infeasible"] += 1
+        if self._streak["infeasible"] % INFEASIBLE_IN_A_ROW == 0:
+            self._sample_feasible()
+        return None
+
+    def _excess(self, architecture: Architecture) -> Price | tuple[str, float]:
+        """Its price, or the limit that it breaks most and log(value / limit)."""
+        try:
+            price = self._price(architecture)
+        except ShapeError:
+            return ("shape", 1.0)
+        worst = ("", 0.0)
+        for name, limit in self._space.limits.items():
+            excess = math.log(max(getattr(price, name), 1) / limit)
+            if excess > worst[1]:
+                worst = (name, excess)
+        return worst if worst[0] else price
+
+    def _sample_feasible(self) -> None:
+        """After many misfits in a row: how much of the space fits, by plain draws."""
+        assert isinstance(self._space, Space)
+        source = random.Random(self._seed + self._table.infeasible)
+        broken: Counter[str] = Counter()
+        for _ in range(SAMPLE):
+            over = self._excess(fill(self._space, draw(self._space, source)))
+            if isinstance(over, tuple):
+                broken[over[0]] += 1
+        misfits = sum(broken.values())
+        if misfits < SAMPLE and self._streak["infeasible"] < GIVE_UP_AFTER:
+            return
+        tightest = broken.most_common(1)[0][0] if broken else "none"
+        self.why_ended = (
+            f"{self._streak['infeasible']} draws in a row were refused, and "
+            f"{1 - misfits / SAMPLE:.1%} of {SAMPLE} plain draws fit; the tightest limit is "
+            f"{tightest}: raise limits.{tightest}, or make the ranges of the space smaller"
+        )
+
+    # --- stages -------------------------------------------------------------------------
+
+    def _maybe_next_stage(self) -> None:
+        share = self._ledger.search_share()
+        if share < self.stage.until or self.stage.until >= 1.0 or not self._holes:
+            return
+        records = list(self._studies.records(self.stage.name))
+        ranked = best_first(records)
+        if not any(record.cause == "finished" for record in ranked):
+            return
+        slower = stages.FINE_FRACTION / self.stage.fraction if self._ledger.timed else 1.0
+        forecast = self._ledger.trials * (1 - share) / max(share, 1e-9) / slower
+        elite = min(stages.MOST_ELITE, max(stages.LEAST_ELITE, len(ranked) // 4))
+        best = [record.decisions for record in ranked[:elite]]
+        following = stages.fine(self.stage, best, forecast)
+        self._begin_stage(following, records)
+        longer = [r for r in ranked if r.carried_from is None and r.cause != "pruned"]
+        longer = [r for r in longer if stages.inside(following.domain, r.decisions)]
+        for record in longer[: 1 + min(3, int(forecast // 4))]:
+            self._studies.enqueue(following.name, record.decisions)
+        self._studies.finish_creating(following.name)
+
+    def _begin_stage(self, stage: stages.Stage, before: list[Record] | None = None) -> None:
+        self._studies.create(stage.name, stage.record())
+        for record in before or ():
+            known = record.cause in ("finished", "stalled", "pruned", "exploded", "nan")
+            original = record.carried_from is None and record.number is not None
+            if known and original and stages.inside(stage.domain, record.decisions):
+                self._studies.carry(stage.name, record, stage.domain)
+        self.stages.append(stage)
+        self._log(f"stage {stage.name} begins, ranges {stage.ranges()}")

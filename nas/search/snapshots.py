@@ -1,0 +1,95 @@
+"""What people and reports read of a running search: its state, and a look for the live view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ..rundir import Status
+from . import finals
+from .ledger import Ledger
+from .stages import Stage
+from .table import Table
+
+
+class Asked(Protocol):
+    """What a look needs of a running trial."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def epochs(self) -> int: ...
+
+
+def status(
+    stage: str,
+    running: Sequence[tuple[Asked, int, float | None]],
+    ledger: Ledger,
+    table: Table,
+    seconds_left: float | None,
+) -> Status:
+    """A look at the search; `running`: the trials that hold a slot, their epoch and value."""
+    reference = table.reference()
+    return Status(
+        stage=stage,
+        budget=ledger.budget.text,
+        spent_share=min(ledger.share(), 1.0),
+        device_seconds=ledger.device_seconds,
+        wall_seconds=ledger.wall_seconds,
+        seconds_left=seconds_left,
+        running=tuple(
+            (ask.number, ask.stage, epoch, ask.epochs, value) for ask, epoch, value in running
+        ),
+        counts=table.counts(),
+        best=table.best_value(),
+        reference=reference["validation"] if reference else None,
+    )
+
+
+def state(
+    stages: Sequence[Stage], full_epochs: int, ledger: Ledger, table: Table, notes: Sequence[str]
+) -> dict[str, Any]:
+    """What stages.json holds; `full_epochs` of trial 0."""
+    return {
+        "stopped": None,
+        "stages": [*_search_rows(stages, full_epochs, table), *_final_row(stages[-1], table)],
+        "budget": {
+            "asked": ledger.budget.text,
+            "spent_device_seconds": round(ledger.device_seconds, 3),
+            "wall_seconds": round(ledger.wall_seconds, 3),
+            "reserved_final_seconds": round(ledger.reserved_device_seconds, 3),
+        },
+        "trials": table.counts(),
+        "notes": list(notes),
+    }
+
+
+def _search_rows(stages: Sequence[Stage], full_epochs: int, table: Table) -> list[dict[str, Any]]:
+    held = [row["stage"] for row in table.rows.values()]
+    return [
+        {
+            "name": stage.name,
+            "trials": held.count(stage.name),
+            "epochs": stage.epochs(full_epochs),
+            "ranges": stage.ranges(),
+        }
+        for stage in stages
+    ]
+
+
+def _final_row(last: Stage, table: Table) -> list[dict[str, Any]]:
+    """The final training as a stage: its ranges are what the finalists span."""
+    rows = [row for row in table.rows.values() if row["stage"] == finals.STAGE]
+    if not rows:
+        return []
+    spans = {name: [row[name] for row in rows if name in row] for name in last.ranges()}
+    return [
+        {
+            "name": finals.STAGE,
+            "trials": len(rows),
+            "epochs": max(row["epochs"] for row in rows),
+            "ranges": {name: [min(span), max(span)] for name, span in spans.items() if span},
+        }
+    ]

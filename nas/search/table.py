@@ -1,0 +1,259 @@
+"""The trials of a run as rows: what trials.csv, the summary and the final training look at."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ..rundir import RunDir, write_text
+from ..space import Architecture, Decisions, parse
+from . import finals
+from .study import Record
+
+CAUSES = (
+    "finished", "stalled", "pruned", "exploded", "nan", "out_of_memory", "infeasible", "failed",
+    "budget",
+)  # fmt: skip
+ADVICE = {
+    "exploded": "lower the upper end of recipe.lr",
+    "nan": "lower the upper end of recipe.lr, and look for bad pixels in the data",
+    "out_of_memory": "set limits.memory, or lower recipe.batch_size",
+    "failed": "see log.txt in the run folder for the traceback",
+    "infeasible": "raise the limits of the space",
+    "budget": "give a larger budget, or fewer epochs (--set recipe.epochs=…)",
+    "pruned": "give a larger budget",
+}
+HIDDEN = ("digest", "full_epochs", "seed_index")  # of a row: not for trials.csv
+
+
+class Table:
+    """Rows by run-wide number, and the counts of what got none. `keep`: checkpoints to keep."""
+
+    def __init__(self, run: RunDir, keep: int | None) -> None:
+        self._run = run
+        self._keep = keep
+        self._kept: list[tuple[float, int]] = []
+        self._decisions: dict[int, Decisions] = {}
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.infeasible = 0
+        self.duplicates = 0
+
+    # --- writing ------------------------------------------------------------------------
+
+    def next_number(self) -> int:
+        """The number of the next trial: one count over all stages."""
+        return max(self.rows, default=-1) + 1
+
+    def put(self, record: Record) -> None:
+        """Take up a trial of an earlier session."""
+        assert record.number is not None
+        decisions = record.plan.get("decisions") or record.decisions
+        self._row(record.number, record.stage, decisions, record.plan)
+        self.rows[record.number].update(
+            cause=record.cause, validation=record.value, epoch=record.epoch,
+            device_seconds=round(record.device_seconds, 3), error=record.error,
+        )  # fmt: skip
+        if record.cause is not None:
+            self._drop_checkpoints(record.number)
+
+    def begin(
+        self, number: int, stage: str, decisions: Decisions, plan: Mapping[str, Any], text: str
+    ) -> None:
+        """A new trial: its row, its folder, its architecture."""
+        folder = self._run.trial(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "architecture.yaml", text)
+        self._row(number, stage, decisions, plan)
+
+    def progress(self, number: int, epoch: int, value: float, device_seconds: float) -> None:
+        """An epoch's end."""
+        row = self.rows[number]
+        row.update(epoch=epoch, validation=value, device_seconds=round(device_seconds, 3))
+
+    def end(
+        self,
+        number: int,
+        cause: str,
+        value: float | None,
+        device_seconds: float,
+        error: str | None,
+    ) -> None:
+        """A trial's end; drops the checkpoints that are no longer among the best."""
+        self.rows[number].update(
+            cause=cause, validation=value, device_seconds=round(device_seconds, 3), error=error
+        )
+        self._drop_checkpoints(number)
+
+    def save(self, *, force: bool = False) -> None:
+        """trials.csv, in the order of the numbers."""
+        rows = [
+            {key: value for key, value in self.rows[number].items() if key not in HIDDEN}
+            for number in sorted(self.rows)
+        ]
+        self._run.write_trials(rows, force=force)
+
+    # --- looking ------------------------------------------------------------------------
+
+    def text(self, number: int) -> str:
+        """The trial's architecture file."""
+        return (self._run.trial(number) / "architecture.yaml").read_text()
+
+    def architecture(self, number: int) -> Architecture:
+        """The trial's architecture."""
+        file = self._run.trial(number) / "architecture.yaml"
+        loaded = parse(file.read_text(), path=str(file))
+        assert isinstance(loaded, Architecture)
+        return loaded
+
+    def decisions(self, number: int) -> Decisions:
+        return self._decisions[number]
+
+    def reference(self) -> dict[str, Any] | None:
+        """Trial 0's row: the textbook that a search is measured against."""
+        return self.rows.get(0)
+
+    def ranked(self) -> list[dict[str, Any]]:
+        """Trained candidates of the search beside trial 0, best first, each network once."""
+        told = [
+            row
+            for row in self.rows.values()
+            if row["stage"] != finals.STAGE
+            and row["cause"] in ("finished", "stalled")
+            and _finite(row["validation"])
+        ]
+        told.sort(key=lambda row: (-row["validation"], row["trial"]))
+        reference = self.reference()
+        seen = {reference["digest"]} if reference else set()
+        unique = []
+        for row in told:
+            if row["digest"] not in seen:
+                seen.add(row["digest"])
+                unique.append(row)
+        return unique
+
+    def best_value(self) -> tuple[int, float] | None:
+        """Number and validation of the best trained trial so far, trial 0 included."""
+        reference = self.reference()
+        rows = self.ranked()[:1]
+        if reference and reference["cause"] in ("finished", "stalled"):
+            rows.append(reference)
+        rows = [row for row in rows if _finite(row["validation"])]
+        if not rows:
+            return None
+        best = max(rows, key=lambda row: row["validation"])
+        return best["trial"], best["validation"]
+
+    def has_final(self, job: finals.Job) -> bool:
+        """Whether that final training exists, ended or running."""
+        return any(
+            row["stage"] == finals.STAGE
+            and (row["candidate"], row["seed_index"]) == (job.candidate, job.seed_index)
+            and (row["epochs"] >= job.epochs)
+            for row in self.rows.values()
+        )
+
+    def counts(self) -> dict[str, int]:
+        """The ends of the search's trials; disjoint, they sum to `total`."""
+        ends = Counter(row["cause"] for row in self.rows.values() if row["stage"] != finals.STAGE)
+        ends["infeasible"] += self.infeasible
+        counts = {cause: ends[cause] for cause in CAUSES}
+        return {"total": sum(counts.values()), **counts, "duplicates": self.duplicates}
+
+    def finalists(self) -> list[dict[str, Any]]:
+        """One entry a candidate trained in full, best first.
+
+        Where a candidate has no final training (the search was broken off) the trained trials
+        stand in for it, with `final` false.
+        """
+        groups: dict[int, list[dict[str, Any]]] = {}
+        for row in self.rows.values():
+            if row["stage"] == finals.STAGE and _finite(row["validation"]):
+                groups.setdefault(row["candidate"], []).append(row)
+        entries = [self._entry(candidate, rows, True) for candidate, rows in groups.items()]
+        if not entries:
+            entries = self._stand_ins()
+        return sorted(
+            entries, key=lambda entry: (not entry["complete"], -entry["validation"], entry["macs"])
+        )
+
+    def obituary(self) -> str:
+        """Why nothing survived, and what to change."""
+        counts = self.counts()
+        causes = {cause: counts[cause] for cause in CAUSES if counts[cause]}
+        told = ", ".join(f"{number} {cause}" for cause, number in causes.items()) or "none began"
+        worst = max(causes, key=lambda cause: causes[cause], default="budget")
+        return f"nothing survived ({told}); {ADVICE.get(worst, ADVICE['budget'])}"
+
+    # --- inside -------------------------------------------------------------------------
+
+    def _row(self, number: int, stage: str, decisions: Decisions, plan: Mapping[str, Any]) -> None:
+        self._decisions[number] = dict(decisions)
+        self.rows[number] = {
+            "trial": number, "stage": stage, "cause": None, "validation": None,
+            "epochs": plan["epochs"], "epoch": 0, "device_seconds": 0.0,
+            "params": plan["params"], "macs": plan["macs"], "seed": plan["seed"],
+            "candidate": plan.get("candidate"), "error": None, "digest": plan["digest"],
+            "full_epochs": plan["full_epochs"], "seed_index": plan.get("seed_index"), **decisions,
+        }  # fmt: skip
+
+    def _drop_checkpoints(self, number: int) -> None:
+        row = self.rows[number]
+        if self._keep is None or row["stage"] == finals.STAGE or number == 0:
+            return
+        value = row["validation"]
+        trained = row["cause"] in ("finished", "stalled", "pruned", "budget")
+        if not trained or not _finite(value):
+            self._drop(number)
+            return
+        self._kept.append((value, number))
+        if len(self._kept) > self._keep:
+            worst = min(self._kept)
+            self._kept.remove(worst)
+            self._drop(worst[1])
+
+    def _drop(self, number: int) -> None:
+        with contextlib.suppress(OSError):
+            (self._run.trial(number) / "checkpoint.pt").unlink(missing_ok=True)
+
+    def _stand_ins(self) -> list[dict[str, Any]]:
+        rows = [
+            row
+            for row in self.rows.values()
+            if _finite(row["validation"])
+            and (self._run.trial(row["trial"]) / "checkpoint.pt").exists()
+        ]
+        best = sorted(rows, key=lambda row: -row["validation"])[:3]
+        reference = self.reference()
+        if reference in rows and reference not in best:
+            best.append(reference)
+        return [self._entry(row["trial"], [row], False) for row in best]
+
+    def _entry(self, candidate: int, rows: list[dict[str, Any]], final: bool) -> dict[str, Any]:
+        """Mean and spread over the seeds that were trained longest; the best one's number."""
+        longest = max(row["epoch"] for row in rows)
+        alike = [row for row in rows if row["epoch"] == longest]
+        values = [row["validation"] for row in alike]
+        best = max(alike, key=lambda row: row["validation"])
+        return {
+            "candidate": candidate,
+            "final": final,
+            "complete": final and all(row["cause"] == "finished" for row in alike),
+            "trials": [row["trial"] for row in rows],
+            "weights_from": best["trial"],
+            "validation": statistics.fmean(values),
+            "validation_std": statistics.stdev(values) if len(values) > 1 else 0.0,
+            "seeds": len(values),
+            "epochs": longest,
+            "full_epochs": best["full_epochs"],
+            "params": best["params"],
+            "macs": best["macs"],
+            "device_seconds": round(sum(row["device_seconds"] for row in rows), 3),
+        }
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

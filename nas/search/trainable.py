@@ -1,0 +1,141 @@
+"""What runs on a worker: an Ask becomes a network, its training, and a report at a time.
+
+No Ray here. A Worker lives as long as its process and trains one trial after the other; the data
+come once.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import pickle
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data import AUGMENTATIONS, ImageData
+from ..models import build
+from ..rundir import write_bytes, write_text
+from ..space import Architecture, parse
+from ..train.epoch import EpochReport
+from ..train.guard import violation
+from ..train.loop import Trainer
+from ..train.recipe import Recipe
+from .core import Ask
+
+PAUSE_SECONDS = 1.0  # the most between two reports: how late a stop can come
+Report = dict[str, Any]
+
+
+class Worker:
+    """Trains on one device. `threads` of the CPU, so that slots do not fight."""
+
+    def __init__(self, data: ImageData, device: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._data, self._device = data, device
+        self._reports: Iterator[Report] = iter(())
+
+    def begin(self, ask: Ask) -> None:
+        """Take up a trial: from its checkpoint where there is one. Nothing runs before `step`."""
+        self._reports = train(ask, self._data, self._device)
+
+    def step(self) -> Report:
+        """The next report: `kind` epoch, pause or failed. A fault of the candidate is a report."""
+        try:
+            return next(self._reports)
+        except StopIteration:
+            return {"kind": "failed", "cause": "failed", "error": "the training ended too early"}
+        except Exception as error:
+            self._reports = iter(())
+            if self._device.startswith("cuda"):
+                torch.cuda.empty_cache()
+            cause = "out_of_memory" if _out_of_memory(error) else "failed"
+            return {"kind": "failed", "cause": cause, "error": traceback.format_exc()}
+
+
+def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
+    """Train a trial; yields its reports, the ones that the study missed first."""
+    loaded = parse(ask.architecture, path=f"trials/{ask.number}/architecture.yaml")
+    assert isinstance(loaded, Architecture)
+    recipe = Recipe.from_mapping(loaded.recipe)
+    torch.manual_seed(ask.seed)
+    model = build(loaded, classes=len(data.classes), channels=data.channels, size=data.size)
+    trainer = Trainer(
+        model,
+        (data.train.x, data.train.y),
+        (data.validation.x, data.validation.y),
+        recipe,
+        mean=data.mean,
+        std=data.std,
+        epochs=ask.epochs,
+        seed=ask.seed,
+        device=device,
+        augment=AUGMENTATIONS.get(recipe.augment),
+        early_stopping=ask.early_stopping,
+    )
+    folder = Path(ask.folder)
+    restore(trainer, folder / "checkpoint.pt", loaded.digest)
+    # a checkpoint is written before its report: the study may have missed the last epochs
+    for report in trainer.history:
+        if report.epoch > ask.known_epoch or report.epoch == len(trainer.history):
+            yield as_report(report)
+    for step in trainer.run(pause_every=PAUSE_SECONDS):
+        if step is None:
+            yield {"kind": "pause"}
+            continue
+        if step.stop not in ("exploded", "nan"):
+            save(trainer, folder / "checkpoint.pt", loaded.digest)
+        write_metrics(folder / "metrics.csv", trainer.history)
+        yield as_report(step)
+
+
+def as_report(report: EpochReport) -> Report:
+    """An epoch's figures as plain values, with the constraint of a divergence."""
+    values = asdict(report)
+    if report.stop in ("exploded", "nan"):
+        values["violation"] = violation(report.ratio)
+    return {"kind": "epoch", **values}
+
+
+def save(trainer: Trainer, path: Path, digest: str) -> None:
+    """The trainer's state, whole or not at all; `digest` says of which network and recipe."""
+    content = io.BytesIO()
+    torch.save({"digest": digest, "state": trainer.state()}, content)
+    write_bytes(path, content.getvalue())
+
+
+def restore(trainer: Trainer, path: Path, digest: str) -> bool:
+    """Go on from a checkpoint; whether there was one that can be used.
+
+    A torn file, or one of another network, is left aside: the training starts again.
+    """
+    if not path.exists():
+        return False
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved["digest"] != digest:
+            return False
+        trainer.load_state(saved["state"])
+    except (RuntimeError, KeyError, EOFError, OSError, ValueError, pickle.UnpicklingError):
+        return False
+    return True
+
+
+def write_metrics(path: Path, history: list[EpochReport]) -> None:
+    """metrics.csv: one row an epoch."""
+    text = io.StringIO()
+    columns = list(EpochReport.__dataclass_fields__)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(report) for report in history)
+    write_text(path, text.getvalue())
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.search.ledger import RESERVE_LEAST, FinalCost, Ledger
+from nas.units import parse_budget
+
+
+def ledger(budget: str, *, slots: int = 2, devices: float = 1.0, now: float = 0.0) -> Ledger:
+    return Ledger(
+        parse_budget(budget), slots=slots, devices_per_trial=devices, clock=lambda: now, started=0.0
+    )
+
+
+def test_fractions_of_a_gpu_are_charged_as_fractions():
+    quarter = ledger("1gpu-h", devices=0.25)
+    assert quarter.charge(3600) == 900
+    assert quarter.device_seconds == 900
+
+
+def test_whichever_bound_is_reached_first_ends_the_search():
+    both = ledger("1gpu-h,10trials")
+    both.trials = 10
+    assert both.search_over()
+    assert not both.time_is_up_for_search(), "a bound on trials lets running ones finish"
+    both.trials, both.device_seconds = 1, 3600
+    assert both.search_over() and both.time_is_up_for_search() and both.spent()
+
+
+def test_wall_time_of_earlier_sessions_counts():
+    later = Ledger(
+        parse_budget("100s"), slots=1, devices_per_trial=1, clock=lambda: 50.0, started=40.0,
+        wall_before=30.0,
+    )  # fmt: skip
+    assert later.wall_seconds == 40
+
+
+def test_final_trainings_share_the_slots():
+    two = ledger("1000s")
+    finals = [FinalCost(100, 10)] * 4
+    assert two.fits(finals)  # 200 s on two slots, with margin
+    assert not ledger("215s").fits(finals)
+    assert ledger("215s").shrink(finals) == pytest.approx(215 / 220)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 1e5), st.integers(1, 500)), max_size=12),
+    st.sampled_from(["10min", "1gpu-h", "500epochs", "10min,1gpu-h,100trials"]),
+    st.integers(1, 8),
+)
+def test_the_reserve_never_takes_more_than_its_share(finals, budget, slots):
+    book = ledger(budget, slots=slots)
+    book.reserve([FinalCost(seconds, epochs) for seconds, epochs in finals])
+    bounds = book.budget
+    for name, reach in (("device_seconds", bounds.device_seconds), ("epochs", bounds.epochs)):
+        if reach:
+            setattr(book, name, type(getattr(book, name))(reach * (1 - RESERVE_LEAST) - 1))
+    assert not book.time_is_up_for_search()
