@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from optuna.storages import JournalStorage
+from optuna.storages import JournalStorage as JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 

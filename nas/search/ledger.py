@@ -14,6 +14,7 @@ from ..units import Budget
 
 RESERVE_SHARE = 1 / 3  # of each bound, the most that full final trainings may keep back
 RESERVE_LEAST = 1 / 2  # of each bound, the most that even the smallest final training may
+CLOSING_SECONDS = 2.0  # of wall clock, kept for ending the workers (Ray takes 1.4 s)
 SAFETY = 1.1  # forecasts of finals are held against the budget with this margin
 
 
@@ -39,6 +40,8 @@ class Ledger:
         wall_before: float = 0.0,
     ) -> None:
         self.budget = budget
+        wall = budget.wall_seconds
+        self._wall_bound = None if wall is None else max(wall - CLOSING_SECONDS, wall / 2)
         self.slots = slots
         self.devices_per_trial = devices_per_trial
         self._clock = clock
@@ -82,7 +85,7 @@ class Ledger:
         """
         wall, device, epochs = self._reserved()
         pairs = (
-            (self.wall_seconds, self.budget.wall_seconds, wall),
+            (self.wall_seconds, self._wall_bound, wall),
             (self.device_seconds, self.budget.device_seconds, device),
             (float(self.epochs), self.budget.epochs, epochs),
             (float(self.trials), self.budget.trials, 0.0),
@@ -127,7 +130,7 @@ class Ledger:
             return False
         wall, device, epochs = self._reserved()
         return (
-            _reached(self.wall_seconds, self.budget.wall_seconds, wall)
+            _reached(self.wall_seconds, self._wall_bound, wall)
             or _reached(self.device_seconds, self.budget.device_seconds, device)
             or _reached(float(self.epochs), self.budget.epochs, epochs)
         )
@@ -135,7 +138,7 @@ class Ledger:
     def spent(self) -> bool:
         """The whole budget is used up, the reserve included."""
         return (
-            _reached(self.wall_seconds, self.budget.wall_seconds, 0.0)
+            _reached(self.wall_seconds, self._wall_bound, 0.0)
             or _reached(self.device_seconds, self.budget.device_seconds, 0.0)
             or _reached(float(self.epochs), self.budget.epochs, 0.0)
         )
@@ -149,7 +152,7 @@ class Ledger:
         wall, device, epochs = self._cost(finals)
         budget = self.budget
         left = (
-            (budget.wall_seconds, self.wall_seconds, wall * SAFETY),
+            (self._wall_bound, self.wall_seconds, wall * SAFETY),
             (budget.device_seconds, self.device_seconds, device * SAFETY),
             (budget.epochs, float(self.epochs), float(epochs)),
         )
@@ -164,7 +167,7 @@ class Ledger:
         if not self.timed:
             return device <= share * self.device_seconds
         budget = self.budget
-        pairs = ((budget.wall_seconds, wall), (budget.device_seconds, device))
+        pairs = ((self._wall_bound, wall), (budget.device_seconds, device))
         timely = all(need * SAFETY <= share * bound for bound, need in pairs if bound)
         return timely and (budget.epochs is None or epochs <= share * budget.epochs)
 
@@ -172,12 +175,12 @@ class Ledger:
         """Kept back of wall seconds, device-seconds and epochs; None where not bound."""
         budget = self.budget
         if self._reserve is None:
-            bounds = (budget.wall_seconds, budget.device_seconds, budget.epochs)
+            bounds = (self._wall_bound, budget.device_seconds, budget.epochs)
             kept = [None if bound is None else bound * RESERVE_SHARE for bound in bounds]
             return kept[0], kept[1], kept[2]
         wall, device, epochs = self._cost(self._reserve)
         return (
-            _held(wall * SAFETY, budget.wall_seconds),
+            _held(wall * SAFETY, self._wall_bound),
             _held(device * SAFETY, budget.device_seconds) if budget.device_seconds else device,
             _held(float(epochs), budget.epochs),
         )

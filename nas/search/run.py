@@ -24,7 +24,7 @@ from ..space import Architecture
 from ..train.recipe import Recipe
 from ..units import parse_budget
 from .core import Core
-from .journal import open_journal
+from .journal import JournalStorage, open_journal
 from .ledger import Ledger
 from .proposals import Price, Proposer
 from .request import Prepared, available_cpus, parse_keep
@@ -97,7 +97,13 @@ def open_studies(run: RunDir, *, mend: bool = True) -> Studies:
     request = run.request
     make = STRATEGIES.get(request.strategy)
     storage = open_journal(run.journal, mend=mend)
-    return Studies(storage, run.name, lambda trials: make(hash_seed(request.seed, trials)))
+    return Studies(storage, _prefix(storage, run), lambda n: make(hash_seed(request.seed, n)))
+
+
+def _prefix(storage: JournalStorage, run: RunDir) -> str:
+    """What the names of the run's studies begin with: the folder may have been renamed since."""
+    studies = storage.get_all_studies()
+    return studies[0].study_name.rpartition(".")[0] if studies else run.name
 
 
 def hash_seed(seed: int, trials: int) -> int:

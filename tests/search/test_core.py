@@ -275,7 +275,7 @@ def test_checkpoints_outside_the_best_are_dropped(tmp_path):
     simulation = Simulation(tmp_path / "run", "30trials", keep=3)
     simulation.go(lambda s: _write_checkpoints(s))
     _, state = simulate(tmp_path / "run", "30trials", keep=3)
-    kept = [p for p in simulation.run.path.glob("trials/*/checkpoint.pt")]
+    kept = list(simulation.run.path.glob("trials/*/checkpoint.pt"))
     ended = {n for n, row in simulation.table.rows.items() if row["cause"] and n != 0}
     assert len([p for p in kept if int(p.parent.name) in ended]) <= 3
 

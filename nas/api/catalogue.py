@@ -1,0 +1,53 @@
+"""The spaces and networks that come along, with their size."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from ..errors import ShapeError
+from ..models import cost
+from ..space import Architecture, Space, count, draw, fill, load, shipped
+from .forecast import default_network
+
+DRAWS = 200  # seeded, for the range of parameters
+IMAGE = {"size": 32, "channels": 3, "classes": 10}  # where a file states no `input`
+
+
+def catalogue() -> dict[str, list[dict[str, Any]]]:
+    """`spaces` and `zoo`: name, about, number of architectures, smallest and largest params."""
+    folder = shipped()
+    return {
+        "spaces": [_entry(file) for file in sorted(folder.glob("*.yaml"))],
+        "zoo": [_entry(file) for file in sorted((folder / "zoo").glob("*.yaml"))],
+    }
+
+
+def image_of(loaded: Space | Architecture) -> dict[str, Any]:
+    """size, channels and classes that a file assumes."""
+    return {**IMAGE, **loaded.input}
+
+
+def _entry(file: Path) -> dict[str, Any]:
+    loaded = load(file)
+    first = default_network(loaded)
+    networks = [first]
+    if isinstance(loaded, Space):
+        source = random.Random(0)
+        networks += [fill(loaded, draw(loaded, source)) for _ in range(DRAWS)]
+    prices = []
+    for network in networks:
+        try:
+            prices.append(cost(network, **image_of(loaded)))
+        except ShapeError:  # of a draw: the search refuses it as well
+            continue
+    return {
+        "name": file.stem,
+        "about": loaded.about,
+        "file": str(file),
+        "architectures": count(loaded) if isinstance(loaded, Space) else 1,
+        "holes": len(loaded.holes) if isinstance(loaded, Space) else 0,
+        "params": [min(p.params for p in prices), max(p.params for p in prices)],
+        "macs": prices[0].macs,
+    }

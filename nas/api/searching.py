@@ -1,0 +1,184 @@
+"""Begin a search, or go on with one: what the command line and `nas.search` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import export
+from ..errors import RunError, SearchFailed, UserError
+from ..models import cost
+from ..rundir import Request, RunDir
+from ..search import request as requests
+from ..search import run as driver
+from ..search.request import Prepared
+from ..search.run import View
+from ..space import find
+from ..units import parse_budget, show_seconds
+from .forecast import default_network
+from .run import Run
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run's folder and what is to be done in it; `prepared` None: it is finished."""
+
+    run: RunDir
+    prepared: Prepared | None
+
+
+def search(
+    space: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    budget: str | None = None,
+    run_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    strategy: str | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    trials_at_once: int | None = None,
+    gpus_per_trial: float | None = None,
+    keep: str | None = None,
+    constants: Mapping[str, object] | None = None,
+    view: View | None = None,
+    started: float | None = None,
+) -> Run:
+    """Search a space on data until the budget is spent; train, test and export the best.
+
+    space      a name, or the path of a file
+    data       a name ("digits"), or the path of files in a known format
+    budget     "90min", "50gpu-h,200trials"
+    run_dir    the run's own new folder; None: ./runs/<date>-<space>-<n>
+    resume     go on with a run; needs nothing else, takes a larger `budget`
+    constants  `{"recipe.epochs": 20}`: put in the place of any value or hole
+    view       called now and then with a Status while the search runs
+    started    on time.monotonic's clock: where wall-clock budgets begin; None: now
+
+    Interrupted (Ctrl-C, `nas stop`), it returns with the best so far; `run.summary["stopped"]`
+    says so. Raises UserError for what was asked wrong, SearchFailed where nothing survived.
+    """
+    options = {
+        "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
+        "gpus_per_trial": gpus_per_trial, "keep": keep, "constants": constants,
+    }  # fmt: skip
+    asked = {key: value for key, value in options.items() if value is not None}
+    if resume is not None:
+        session = reopen(resume, budget, {"space": space, "data": data, "run_dir": run_dir} | asked)
+    else:
+        session = begin(prepare(space, data, budget, **asked), run_dir)
+    run = carry_out(session, view=view, started=started)
+    found = run.summary
+    if found["best"] is None and found["stopped"] != "interrupted":
+        raise SearchFailed(found["notes"][-1])
+    return run
+
+
+def prepare(
+    space: str | Path | None, data: str | Path | None, budget: str | None, **options: Any
+) -> Prepared:
+    """Check everything that was asked, before anything is made. Raises UserError."""
+    for name, value in (("space", space), ("data", data), ("budget", budget)):
+        if value is None:
+            raise UserError(
+                f"--{name} is missing; such as: nas search --space tiny --data digits --budget 3min"
+            )
+    constants = {key: str(value) for key, value in (options.pop("constants", None) or {}).items()}
+    return requests.prepare(str(space), str(data), str(budget), constants=constants, **options)
+
+
+def begin(prepared: Prepared, run_dir: str | Path | None = None) -> Session:
+    """Make the run's folder."""
+    return Session(driver.create(prepared, None if run_dir is None else Path(run_dir)), prepared)
+
+
+def facts(session: Session) -> dict[str, Any]:
+    """What a search that is about to run says of itself; plain values."""
+    prepared = session.prepared
+    assert prepared is not None
+    request, data = prepared.request, prepared.data
+    first = default_network(prepared.space)
+    price = cost(first, classes=data.num_classes, channels=data.channels, size=data.size)
+    return {
+        "run": str(session.run.path),
+        "space": request.space_name,
+        "file": request.space,
+        "data": data.describe(),
+        "default": {"params": price.params, "macs": price.macs},
+        "device": request.device,
+        "trials_at_once": request.trials_at_once,
+        "gpus_per_trial": request.gpus_per_trial,
+        "budget": request.budget,
+        "resumed": bool(session.run.stages()),
+    }
+
+
+def reopen(path: str | Path, budget: str | None, asked: Mapping[str, Any]) -> Session:
+    """A run to go on with. Raises RunError where `asked` contradicts what it was begun with."""
+    run = RunDir.open(path)
+    request = run.request
+    _check_same(request, asked)
+    with run.lock():
+        pass  # another process that holds it is told of before anything is loaded
+    state = run.stages()
+    if budget is not None and budget != request.budget:
+        _check_larger(run, budget)
+    elif state.get("ended") and (state.get("results") or not state.get("finalists")):
+        return Session(run, None)
+    return Session(*requests.reopen(path, budget))
+
+
+def carry_out(session: Session, *, view: View | None = None, started: float | None = None) -> Run:
+    """Search, then export; what a crash broke off between the two is made up for."""
+    run, prepared = session.run, session.prepared
+    if prepared is not None:
+        with run.lock():
+            driver.search(run, prepared, view=view, started=started)
+            export.best(run, prepared.data, device=prepared.request.device)
+    return Run(run)
+
+
+def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
+    for key, value in asked.items():
+        if value is None:
+            continue
+        if key == "run_dir":
+            raise RunError("--run-dir makes a new run, --resume goes on with one: leave one out")
+        own = getattr(request, key)
+        if key == "space":
+            same = str(find(value).absolute()) == own
+        elif key == "data":
+            same = str(value) == own or str(Path(value).absolute()) == own
+        elif key == "constants":
+            same = {name: str(inner) for name, inner in value.items()} == dict(own)
+        else:
+            same = value == own
+        if not same:
+            option = {"constants": "set"}.get(key, key.replace("_", "-"))
+            raise RunError(
+                f"--{option} {value} contradicts the run, which was begun with {own}: leave it "
+                "out, or start a new search"
+            )
+
+
+def _check_larger(run: RunDir, budget: str) -> None:
+    """A new budget has to leave something to do. Raises UserError."""
+    asked, state = parse_budget(budget), run.stages()
+    spent, counts = state.get("budget", {}), state.get("trials", {})
+    trials = counts.get("total", 0) - counts.get("infeasible", 0)
+    epochs = sum(int(row["epoch"] or 0) for row in run.trials())
+    wall, device = spent.get("wall_seconds", 0.0), spent.get("spent_device_seconds", 0.0)
+    bounds = (
+        (asked.wall_seconds, wall, f"{show_seconds(wall)} of wall clock"),
+        (asked.device_seconds, device, f"{show_seconds(device)} on devices"),
+        (asked.trials, trials, f"{trials} trials"),
+        (asked.epochs, epochs, f"{epochs} epochs"),
+    )
+    for bound, used, words in bounds:
+        if bound is not None and used >= bound:
+            raise UserError(
+                f"--budget {budget} is not larger than what {run.name} has spent ({words}): "
+                "name a larger one, or leave it out"
+            )

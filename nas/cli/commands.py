@@ -1,0 +1,83 @@
+"""The table of commands. Their files import nothing heavy at the top: the help lists them all."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..errors import NasError
+from .dashboard import dashboard
+from .describe import describe
+from .predict import predict
+from .runs import runs
+from .search import search
+from .show import show
+from .spaces import spaces
+from .stop import stop
+from .test import evaluate
+from .train import train
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "search": search,
+    "train": train,
+    "describe": describe,
+    "spaces": spaces,
+    "runs": runs,
+    "show": show,
+    "dashboard": dashboard,
+    "stop": stop,
+    "predict": predict,
+    "test": evaluate,
+}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes 0.3 s to import: the help would be late
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"nas {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def nas(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which this is.")
+    ] = False,
+) -> None:
+    """Find a network and its training recipe for your images, inside a budget that you state.
+
+    Begin with:  nas search --space tiny --data digits --budget 2min
+    """
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """What a user should read of an error: one sentence and an exit code, no traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except NasError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name)(guarded(_command))

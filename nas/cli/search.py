@@ -1,0 +1,203 @@
+"""`nas search`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from ..errors import UserError
+from . import STARTED
+from .streams import console, print_json, result_alone
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..api.searching import Session
+
+
+def search(
+    space: Annotated[
+        str | None, typer.Option(help="A name (`nas spaces`), or the path of a file.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, mnist, fashion-mnist, cifar10, cifar100, or a path: a folder of IDX "
+            "files, a .npz, CIFAR's archive."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="90min, 50gpu-h, 200trials, or several: the first one reached ends it."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Put a constant there: recipe.epochs=20. Repeatable.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Who proposes the trials: tpe (default) or random.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything that is random (0).")] = None,
+    trials_at_once: Annotated[
+        int | None, typer.Option(help="As many as there are devices, or CPUs, by default.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or mps; a GPU where there is one.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="1 by default; 0.25: four trials share a GPU.")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Checkpoints to keep: top:20 (default), top:N, all.")
+    ] = None,
+    run_dir: Annotated[
+        str | None,
+        typer.Option(help="This run's own new folder; ./runs/<date>-<space>-<n> by default."),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with a run; a larger --budget may be given."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen; train and write nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="One JSON object on standard output, all else on standard error."
+        ),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the result.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="The run's log too.")] = False,
+) -> None:
+    """Find a network and its recipe for your data.
+
+    Searches until the budget is spent; then trains, tests and exports the best. Ctrl-C once stops
+    cleanly and exports the best so far; --resume goes on.
+    """
+    options = {
+        "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
+        "gpus_per_trial": gpus_per_trial, "keep": keep, "constants": constants(set_),
+    }  # fmt: skip
+    asked = {key: value for key, value in options.items() if value is not None}
+    with result_alone(as_json) as result:
+        output = Output(console(stderr=as_json), result, as_json, quiet, verbose)
+        if dry_run:
+            if resume is not None:
+                raise UserError("--dry-run looks at a new search: leave --resume out")
+            _look(output, space, data, budget, asked)
+            return
+        if resume is not None:
+            given = {"space": space, "data": data, "run_dir": run_dir, **asked}
+            session = _resumed(output, resume, budget, given)
+        else:
+            session = _begun(output, space, data, budget, run_dir, asked)
+        code = _carry_out(output, session)
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a search's words go: `screen` for people, `result` for the JSON object."""
+
+    screen: Console
+    result: TextIO
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """A sign of life on a terminal."""
+        if self.quiet or not self.screen.is_terminal:
+            return nullcontext()
+        return self.screen.status(what)
+
+
+def constants(entries: Sequence[str] | None) -> dict[str, str] | None:
+    """`["recipe.epochs=20"]` -> `{"recipe.epochs": "20"}`. Raises UserError."""
+    if not entries:
+        return None
+    pairs = {}
+    for entry in entries:
+        path, equals, value = entry.partition("=")
+        if not (path.strip() and equals and value.strip()):
+            raise UserError(f"--set {entry!r} must be PATH=VALUE, such as --set recipe.epochs=20")
+        pairs[path.strip()] = value.strip()
+    return pairs
+
+
+def exit_code(found: Mapping[str, Any]) -> int:
+    """0 the budget is spent or all is done, 1 nothing survived, 130 interrupted."""
+    if found["stopped"] in (None, "interrupted"):
+        return 130
+    return 1 if found["best"] is None or found["stopped"] == "error" else 0
+
+
+def _look(
+    output: Output, space: str | None, data: str | None, budget: str | None, asked: dict[str, Any]
+) -> None:
+    with output.waiting("looking at the space and the data …"):
+        from ..api import searching
+        from ..api.forecast import forecast
+
+        plan = forecast(searching.prepare(space, data, budget, **asked))
+    if output.as_json:
+        print_json(plan, output.result)
+    else:
+        from ..report.overview import show_forecast
+
+        show_forecast(output.screen, plan)
+
+
+def _begun(
+    output: Output, space: str | None, data: str | None, budget: str | None, run_dir: str | None,
+    asked: dict[str, Any],
+) -> Session:  # fmt: skip
+    with output.waiting("reading the space and the data …"):
+        from ..api import searching
+
+        prepared = searching.prepare(space, data, budget, **asked)
+        return searching.begin(prepared, run_dir)
+
+
+def _resumed(output: Output, run: str, budget: str | None, given: dict[str, Any]) -> Session:
+    with output.waiting("reading the run and its data …"):
+        from ..api import searching
+
+        return searching.reopen(run, budget, given)
+
+
+def _carry_out(output: Output, session: Session) -> int:
+    from ..api import searching
+    from ..report.live import watching
+    from ..report.overview import show_start
+    from ..report.summary import summary
+    from ..report.tables import show_result, show_summary
+
+    screen, run = output.screen, session.run
+    if session.prepared is None:
+        screen.print(f"{run.name} is finished already; here is what it found.")
+    elif not output.quiet:
+        show_start(screen, searching.facts(session))
+    try:
+        with watching(screen, run.log_file, quiet=output.quiet, verbose=output.verbose) as view:
+            searching.carry_out(session, view=view, started=STARTED)
+        found = summary(run)
+        code = exit_code(found)
+    except KeyboardInterrupt:  # outside the search itself, which handles it: nothing is lost
+        found, code = summary(run), 130
+    if output.quiet:
+        show_result(screen, found)
+    else:
+        show_summary(screen, found)
+    if output.as_json:
+        print_json(found, output.result)
+    return code

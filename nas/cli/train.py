@@ -1,0 +1,72 @@
+"""`nas train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .streams import console, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def train(
+    architecture: Annotated[str, typer.Argument(help="A file without holes, or a zoo name.")],
+    data: Annotated[str, typer.Option(help="A name, or a path, as for `nas search`.")],
+    epochs: Annotated[int | None, typer.Option(help="The recipe's by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the result; ./runs/train-<name> by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the result.")] = False,
+) -> None:
+    """Train an architecture file in full and test it.
+
+    The same command again goes on where an earlier one was stopped.
+    """
+    screen = console(stderr=as_json)
+    from ..api import train as train_file
+
+    view = None if quiet else lambda report: _show_epoch(screen, report)
+    done = train_file(
+        architecture, data=data, out=out, epochs=epochs, seed=seed, device=device, view=view
+    )
+    found = {
+        "architecture": str(done.file),
+        "weights": str(done.weights),
+        "epochs": done.epochs,
+        "validation": done.validation,
+        "test": done.test,
+        "params": done.params,
+        "macs": done.macs,
+    }
+    _show_result(screen, found)
+    if as_json:
+        print_json(found)
+
+
+def _show_epoch(screen: Console, report: Mapping[str, Any]) -> None:
+    screen.print(
+        f"epoch {report['epoch']:>3}  loss {report['train_loss']:.4f}  "
+        f"validation {100 * report['validation']:.2f} %  lr {report['lr']:.3g}  "
+        f"{report['seconds']:.1f} s"
+    )
+
+
+def _show_result(screen: Console, found: Mapping[str, Any]) -> None:
+    from ..report.words import near, percent
+    from ..units import show_amount
+
+    file = near(found["architecture"])
+    screen.print(
+        f"test {percent(found['test'])}, validation {percent(found['validation'])} after "
+        f"{found['epochs']} epochs, {show_amount(found['params'])} parameters"
+    )
+    screen.print(f"saved {file} and its weights beside it", soft_wrap=True)
+    screen.print(f"next: nas predict {file} IMAGE…", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""What people and programs read of a run, from its folder alone. No torch, no optuna."""

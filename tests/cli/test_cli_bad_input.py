@@ -1,0 +1,106 @@
+"""What the user wrote wrong: one sentence on standard error, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+NEW = ("search", "--space", "tiny", "--data", "digits", "--budget", "1min")
+CASES = {
+    "no space": (("search", "--data", "digits", "--budget", "1min"), "--space is missing"),
+    "no budget": (("search", "--space", "tiny", "--data", "digits"), "--budget is missing"),
+    "unknown space": ((*NEW[:2], "tinny", *NEW[3:]), "did you mean 'tiny'"),
+    "unknown data": ((*NEW[:4], "digit", *NEW[5:]), "did you mean 'digits'"),
+    "budget of nothing": ((*NEW[:6], "0min"), "zero"),
+    "budget without a unit": ((*NEW[:6], "90"), "90min"),
+    "unknown strategy": ((*NEW, "--strategy", "tpee"), "did you mean 'tpe'"),
+    "set without a value": ((*NEW, "--set", "recipe.lr"), "PATH=VALUE"),
+    "set of an unknown path": ((*NEW, "--set", "recipe.epoch=3"), "did you mean 'epochs'"),
+    "keep": ((*NEW, "--keep", "best"), "top:N"),
+    "device": ((*NEW, "--device", "tpu"), "cpu, cuda, mps"),
+    "dry run of a resume": (("search", "--dry-run", "--resume", "x"), "--resume"),
+    "resume of no run": (("search", "--resume", "nothing"), "nas runs"),
+    "show of no run": (("show", "nothing"), "nas runs"),
+    "stop of no run": (("stop", "nothing"), "nas runs"),
+    "dashboard of no run": (("dashboard", "nothing"), "nas runs"),
+    "describe of nothing": (("describe", "resnet_cell"), "did you mean 'resnet_cells'"),
+    "train of a space": (("train", "tiny", "--data", "digits"), "without holes"),
+    "predict by a space": (("predict", "tiny", "x.png"), "without holes"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_sentence(case, nas, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words, needed = CASES[case]
+    told = nas(*words)
+    assert told.code == 2
+    assert needed in told.err
+    assert told.err.startswith("error: ") and len(told.err.splitlines()) == 1
+    assert told.out == ""
+    assert not list(tmp_path.iterdir()), "nothing is made"
+
+
+def test_json_does_not_change_where_errors_go(nas, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = nas(*NEW[:6], "0min", "--json")
+    assert (told.code, told.out) == (2, "") and told.err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (("--data", "mnist"), "--data mnist contradicts"),
+        (("--space", "resnet_cells"), "--space resnet_cells contradicts"),
+        (("--seed", "7"), "--seed 7 contradicts"),
+        (("--set", "recipe.epochs=4"), "--set"),
+        (("--run-dir", "other"), "leave one out"),
+        (("--budget", "1trials"), "not larger"),
+        (("--budget", "1s"), "not larger"),
+    ],
+)
+def test_resume_keeps_what_the_run_was_begun_with(words, needed, nas, searched):
+    told = nas("search", "--resume", searched["run"], *words)
+    assert told.code == 2 and needed in told.err
+
+
+def test_resume_with_the_same_words_is_no_contradiction(nas, searched):
+    told = nas(
+        "search", "--resume", searched["run"], "--space", "tiny", "--data", "digits", "--budget",
+        "2trials", "--set", "recipe.epochs=3", "-q",
+    )  # fmt: skip
+    assert told.code == 0, told.err
+
+
+def test_run_dir_that_holds_a_run(nas, searched):
+    told = nas(*NEW, "--run-dir", searched["run"])
+    assert told.code == 2 and "--resume" in told.err
+
+
+def test_predict_with_weights_of_another_network(nas, searched, pictures, tmp_path):
+    file = tmp_path / "best.yaml"
+    text = Path(searched["best"]["architecture"]).read_text()
+    channels = "channels: 16" if "channels: 16" in text else "channels: 8"
+    file.write_text(text.replace(channels, "channels: 24"))
+    told = nas("predict", file, pictures[0])
+    assert told.code == 2 and "no weights" in told.err
+    shutil.copy(searched["best"]["weights"], tmp_path / "best.pt")
+    told = nas("predict", file, pictures[0])
+    assert told.code == 2 and "another network" in told.err
+    (tmp_path / "best.pt").write_bytes(b"not a zip")
+    told = nas("predict", file, pictures[0])
+    assert told.code == 2 and "read" in told.err and "Traceback" not in told.err
+
+
+def test_predict_on_what_is_no_picture(nas, searched, tmp_path):
+    (tmp_path / "x.png").write_text("no picture")
+    told = nas("predict", searched["best"]["architecture"], tmp_path / "x.png")
+    assert told.code == 2 and "neither PNG nor JPEG" in told.err
+
+
+def test_predict_by_a_file_without_data(nas, searched, pictures, tmp_path):
+    plain = Path(searched["run"]) / "trials" / "0" / "architecture.yaml"
+    told = nas("predict", plain, pictures[0])
+    assert told.code == 2 and "no data." in told.err and "best.yaml" in told.err

@@ -1,0 +1,162 @@
+"""Commands on files: describe, spaces, train; and a search that is only looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import nas as toolkit
+
+
+@pytest.fixture
+def architecture(tmp_path) -> Path:
+    space = toolkit.load("tiny")
+    file = tmp_path / "small.yaml"
+    file.write_text(toolkit.fill(space, space.default()).text.replace("epochs: 12", "epochs: 2"))
+    return file
+
+
+def test_describe_a_space_by_its_default(nas):
+    found = nas("describe", "tiny", "--json").json
+    assert set(found) >= {
+        "name", "input", "params", "macs", "activations", "memory_bytes", "receptive_field", "rows",
+    }  # fmt: skip
+    assert set(found["rows"][0]) >= {
+        "name", "op", "shape", "params", "macs", "activations", "receptive_field", "jump",
+    }  # fmt: skip
+    assert found["params"] == sum(row["params"] for row in found["rows"])
+    assert len(found["rows"][0]["shape"]) == 3
+    assert found["holes"][0]["name"] == "network.conv1.channels"
+    told = nas("describe", "tiny")
+    assert "network.conv1.channels" in told.out and "total" in told.out
+
+
+def test_describe_at_another_size(nas):
+    found = nas("describe", "tiny", "--size", "32", "--channels", "3", "--classes", "7", "--json")
+    assert found.json["input"] == {"size": [32, 32], "channels": 3, "classes": 7}
+    assert found.json["rows"][-1]["shape"][0] == 7
+
+
+def test_describe_too_small_an_image(nas):
+    told = nas("describe", "tiny", "--size", "1")
+    assert told.code == 2 and "tiny.yaml:" in told.err
+
+
+def test_describe_with_a_constant(nas):
+    wide = nas("describe", "tiny", "--set", "network.conv1.channels=32", "--json").json
+    assert wide["params"] > nas("describe", "tiny", "--json").json["params"]
+
+
+def test_spaces(nas):
+    found = nas("spaces", "--json").json
+    tiny = next(space for space in found["spaces"] if space["name"] == "tiny")
+    assert tiny["architectures"] == 18 and tiny["params"][0] < tiny["params"][1]
+    told = nas("spaces")
+    assert "resnet_cells" in told.out and "tiny" in told.out
+
+
+def test_train_then_the_same_again(nas, architecture, tmp_path):
+    words = ("train", architecture, "--data", "digits", "--out", tmp_path / "out")
+    told = nas(*words, "--json")
+    assert told.code == 0, told.err
+    found = told.json
+    assert found["epochs"] == 2 and 0 < found["test"] <= 1
+    assert "epoch   2" in told.err
+    weights = Path(found["weights"])
+    state = torch.load(weights, weights_only=True)
+    again = nas(*words, "--json")
+    assert again.json == found and "epoch   2" not in again.err, "nothing is trained twice"
+    tested = nas("test", found["architecture"], "--data", "digits", "--json").json
+    assert tested["accuracy"] == pytest.approx(found["test"])
+    assert set(state) == set(torch.load(weights, weights_only=True))
+
+
+def test_train_goes_on_from_its_checkpoint(architecture, tmp_path):
+    seen: list[int] = []
+
+    class Stop(Exception):
+        pass
+
+    def view(report):
+        seen.append(report["epoch"])
+        if seen == [1]:
+            raise Stop
+
+    whole = toolkit.train(architecture, data="digits", out=tmp_path / "whole")
+    with pytest.raises(Stop):
+        toolkit.train(architecture, data="digits", out=tmp_path / "halves", view=view)
+    halves = toolkit.train(architecture, data="digits", out=tmp_path / "halves", view=view)
+    assert seen == [1, 1, 2], "the epoch that was trained is told again, not trained again"
+    assert (halves.test, halves.validation) == (whole.test, whole.validation)
+
+
+def test_train_something_else_in_the_same_folder(nas, architecture, tmp_path):
+    out = tmp_path / "out"
+    words = ("train", architecture, "--data", "digits", "--out", out, "-q")
+    assert nas(*words).code == 0
+    told = nas(*words, "--epochs", "3")
+    assert told.code == 2 and "another epochs" in told.err and "--out" in told.err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("x")
+    told = nas(*words[:-2], tmp_path / "full")
+    assert told.code == 2 and "empty folder" in told.err
+
+
+def test_a_training_that_breaks_down_exits_1(nas, architecture, tmp_path):
+    architecture.write_text(architecture.read_text().replace("lr: 0.1", "lr: 10000.0"))
+    told = nas("train", architecture, "--data", "digits", "--out", tmp_path / "out")
+    assert told.code == 1 and "recipe.lr" in told.err and "Traceback" not in told.err
+
+
+def test_dry_run_writes_nothing(nas, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("search", "--space", "tiny", "--data", "digits", "--budget", "3min", "--dry-run")
+    told = nas(*words)
+    assert told.code == 0, told.err
+    for needed in (
+        "18 architectures",
+        "params 500k",
+        "1,293 train",
+        "about",
+        "nothing was trained",
+    ):
+        assert needed in told.out
+    assert nas(*words, "--json").json["default"]["params"] == 5178
+    assert not list(tmp_path.iterdir())
+
+
+def test_functions_win_over_packages_of_the_same_name():
+    import nas.search.run
+    import nas.train.loop
+
+    assert callable(toolkit.search) and callable(toolkit.train)
+    assert nas.search is toolkit.search
+    from nas.search.run import search
+
+    assert search is not toolkit.search
+
+
+def test_every_public_name_is_there():
+    for name in toolkit.__all__:
+        assert getattr(toolkit, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'serch'"):
+        _ = toolkit.serch
+
+
+def test_nothing_survived_is_an_error_in_python(tmp_path, monkeypatch):
+    from nas.api import searching
+    from nas.search import table
+
+    def died(run, prepared, **_):
+        state = table.Table(run, None).counts()
+        run.write_stages(
+            {"stopped": "budget", "ended": True, "finalists": [], "notes": ["nothing survived"],
+             "trials": state, "budget": {"asked": "1min"}, "stages": []}
+        )  # fmt: skip
+        return run.stages()
+
+    monkeypatch.setattr(searching.driver, "search", died)
+    with pytest.raises(toolkit.SearchFailed, match="nothing survived"):
+        toolkit.search("tiny", data="digits", budget="1min", run_dir=tmp_path / "run")

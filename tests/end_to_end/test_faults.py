@@ -1,0 +1,106 @@
+"""What happens to a search from outside: kills, interrupts, second processes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+WORDS = ("search", "--space", "tiny", "--data", "digits", "--run-dir", "run")
+
+
+def rows(run: Path) -> dict[int, dict[str, str]]:
+    """trials.csv by number; a search that has not got so far has none."""
+    try:
+        with (run / "trials.csv").open() as file:
+            return {int(row["trial"]): row for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        return {}
+
+
+def wait(run: Path, ended: int, process, seconds: float = 120) -> dict[int, dict[str, str]]:
+    """Wait until that many trials have ended."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        assert process.poll() is None, process.communicate()
+        told = {number: row for number, row in rows(run).items() if row["cause"]}
+        if len(told) >= ended:
+            return told
+        time.sleep(0.1)
+    raise AssertionError(f"fewer than {ended} trials ended in {seconds} s")
+
+
+def test_after_a_kill_in_mid_search_the_rest_is_trained_and_nothing_twice(start, nas, tmp_path):
+    run = tmp_path / "run"
+    process = start(*WORDS, "--budget", "10trials", "--set", "recipe.epochs=18")
+    before = wait(run, 4, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    stamps = {number: _stamp(run, number) for number in before}
+    done = nas("search", "--resume", "run", "--json")
+    assert done.code == 0, done.err
+    after = rows(run)
+    for number, row in before.items():
+        for column in ("validation", "cause", "device_seconds", "epoch"):
+            assert after[number][column] == row[column]
+        assert _stamp(run, number) == stamps[number], "a finished trial ran again"
+    assert done.json["trials"]["total"] - done.json["trials"]["infeasible"] == 10
+    spent = sum(float(row["device_seconds"]) for row in after.values())
+    assert spent == pytest.approx(done.json["budget"]["spent_device_seconds"], abs=0.5)
+
+
+def _stamp(run: Path, number: int) -> float:
+    return (run / "trials" / str(number) / "metrics.csv").stat().st_mtime
+
+
+def test_ctrl_c_exports_the_best_so_far_and_says_how_to_resume(start, nas, tmp_path):
+    run = tmp_path / "run"
+    process = start(*WORDS, "--budget", "200trials", "--json")
+    wait(run, 3, process)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=90)
+    assert time.monotonic() - began < 60
+    assert process.returncode == 130, err
+    assert "nas search --resume" in err
+    assert "Traceback" not in err
+    import json
+
+    told = json.loads(out)
+    assert told["stopped"] == "interrupted"
+    assert Path(told["best"]["weights"]).exists()
+    assert told["best"]["test"] is None, "test data are for the end alone"
+    done = nas("search", "--resume", "run", "--budget", "6trials", "--json")
+    assert done.code in (0, 2), done.err
+
+
+def test_a_run_in_use_is_refused_and_stop_ends_it(start, nas, tmp_path):
+    run = tmp_path / "run"
+    process = start(*WORDS, "--budget", "300trials")
+    wait(run, 1, process)
+    second = nas("search", "--resume", "run")
+    assert second.code == 2
+    assert f"pid {process.pid}" in second.err
+    running = nas("runs", "--dir", tmp_path)
+    assert "running" in running.out
+    assert nas("stop", "run").code == 0
+    process.communicate(timeout=90)
+    assert process.returncode == 130
+    assert (run / "best.pt").exists()
+
+
+def test_a_recipe_that_explodes_is_stopped_within_ten_steps_and_nothing_survives(nas, tmp_path):
+    done = nas(*WORDS, "--budget", "4trials", "--set", "recipe.lr=1e4", "--json",
+               "--set", "recipe.warmup_epochs=0")  # fmt: skip
+    assert done.code == 1, done.err
+    told = done.json
+    assert told["best"] is None
+    assert told["trials"]["exploded"] + told["trials"]["nan"] == 4
+    assert "exploded" in done.err or "nan" in done.err
+    for folder in (tmp_path / "run" / "trials").iterdir():
+        with (folder / "metrics.csv").open() as file:
+            assert list(csv.DictReader(file)) == []

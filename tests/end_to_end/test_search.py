@@ -1,0 +1,165 @@
+"""One real search on digits, looked at from all sides."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+import nas as toolkit
+
+from .conftest import Done, command, environment
+
+NAMES = {
+    "run", "space", "data", "seed", "objective", "best", "reference", "trials", "stages",
+    "budget", "stopped",
+}  # fmt: skip
+NETWORK = {
+    "architecture", "weights", "trial", "validation", "validation_std", "test", "params", "macs",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> tuple[Path, Done]:
+    import subprocess
+
+    folder = tmp_path_factory.mktemp("search")
+    words = ["search", "--space", "tiny", "--data", "digits", "--budget", "14trials", "--json"]
+    done = subprocess.run(
+        command(*words), cwd=folder, capture_output=True, text=True, env=environment(), check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_the_json_has_the_promised_names(searched):
+    _, done = searched
+    found = done.json
+    assert set(found) >= NAMES
+    assert set(found["best"]) >= NETWORK and set(found["reference"]) >= NETWORK
+    for path in (found["run"], found["best"]["architecture"], found["best"]["weights"]):
+        assert Path(path).is_absolute() and Path(path).exists()
+    assert found["reference"]["trial"] == 0
+    assert found["stopped"] == "budget"
+    ends = {key: n for key, n in found["trials"].items() if key not in ("total", "duplicates")}
+    assert sum(ends.values()) == found["trials"]["total"]
+    assert found["trials"]["total"] - found["trials"]["infeasible"] == 14
+
+
+def test_it_learns_and_never_ends_below_the_textbook(searched):
+    found = searched[1].json
+    assert found["best"]["validation"] >= found["reference"]["validation"]
+    assert found["best"]["test"] > 0.9
+    assert 0 <= found["best"]["validation_std"] < 0.1
+
+
+def test_the_run_folder_holds_what_its_readme_says(searched):
+    run = Path(searched[1].json["run"])
+    assert run.parent == searched[0] / "runs"
+    for name in (
+        "request.yaml", "space.yaml", "environment.json", "study.journal", "trials.csv",
+        "stages.json", "best.yaml", "best.pt", "log.txt",
+    ):  # fmt: skip
+        assert (run / name).is_file(), name
+    with (run / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["trial"]) for row in rows] == list(range(len(rows)))
+    for row in rows:
+        assert row["cause"]
+        folder = run / "trials" / row["trial"]
+        assert isinstance(toolkit.load(folder / "architecture.yaml"), object)
+        if row["cause"] == "finished":
+            with (folder / "metrics.csv").open() as file:
+                assert len(list(csv.DictReader(file))) == int(row["epoch"])
+    assert not list(run.rglob(".new-*")) and not list(run.glob("*.tmp"))
+
+
+def test_causes_and_numbers_stand_in_the_study(searched):
+    run = Path(searched[1].json["run"])
+    storage = JournalStorage(JournalFileBackend(str(run / "study.journal")))
+    names = [study.study_name for study in storage.get_all_studies()]
+    assert names[0] == f"{run.name}.coarse" and names[-1] == f"{run.name}.final"
+    numbers = []
+    for name in names:
+        for trial in optuna.load_study(study_name=name, storage=storage).trials:
+            assert trial.state.is_finished()
+            assert "cause" in trial.user_attrs
+            if "trial" in trial.user_attrs:
+                numbers.append(trial.user_attrs["trial"])
+    assert sorted(numbers) == list(range(len(numbers)))
+
+
+def test_best_yaml_and_its_weights_are_enough_anywhere(searched, tmp_path, nas):
+    found = searched[1].json["best"]
+    for name in ("architecture", "weights"):
+        (tmp_path / Path(found[name]).name).write_bytes(Path(found[name]).read_bytes())
+    model = toolkit.load_model(tmp_path / "best.yaml")
+    with torch.no_grad():
+        assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    told = nas("test", "best.yaml", "--weights", "best.pt", "--data", "digits", "--json")
+    assert told.code == 0, told.err
+    assert told.json["accuracy"] == pytest.approx(found["test"], abs=1e-6)
+    text = (tmp_path / "best.yaml").read_text()
+    assert "# " in text, "comments are kept"
+    assert "found:" in text and "data:" in text
+
+
+def test_predict_names_the_digits(searched, tmp_path, nas):
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    found = searched[1].json["best"]
+    digits = load_digits()
+    paths = []
+    for i in range(12):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(np.round(digits.images[i] * 255 / 16).astype(np.uint8)).save(path)
+        paths.append(path)
+    done = nas("predict", found["architecture"], *paths, "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    labels = [str(row["label"]) for row in told["predictions"]]
+    right = sum(a == str(b) for a, b in zip(labels, digits.target[:12], strict=True))
+    assert right >= 9
+
+
+def test_show_and_resume_of_a_finished_run_tell_the_same(searched, nas):
+    found = searched[1].json
+    shown = nas("show", found["run"], "--json")
+    again = nas("search", "--resume", found["run"], "--json")
+    assert shown.code == again.code == 0, again.err
+    assert shown.json["best"] == again.json["best"] == found["best"]
+    assert shown.json["trials"] == found["trials"]
+
+
+def test_a_copied_run_folder_is_shown_too(searched, tmp_path, nas):
+    import shutil
+
+    run = Path(searched[1].json["run"])
+    shutil.copytree(run, tmp_path / "elsewhere")
+    shown = nas("show", "elsewhere", "--json")
+    assert shown.code == 0, shown.err
+    assert shown.json["best"]["test"] == searched[1].json["best"]["test"]
+    moved = toolkit.open_run(tmp_path / "elsewhere")
+    assert len(moved.study.trials) > 0, "the studies keep the name they were made under"
+
+
+def test_the_python_words_read_the_run(searched):
+    run = toolkit.open_run(searched[1].json["run"])
+    assert {"trial", "validation", "cause"} <= set(run.trials.columns)
+    assert run.best is not None
+    assert len(run.study.trials) > 0
+
+
+def test_the_second_train_run_of_the_winner_agrees_with_its_file(searched, nas):
+    found = searched[1].json["best"]
+    told = nas("describe", found["architecture"], "--json")
+    assert told.code == 0, told.err
+    assert told.json["params"] == found["params"] and told.json["macs"] == found["macs"]

@@ -1,0 +1,158 @@
+"""What people read: nothing cut off, nothing missing, at common widths."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from nas.report.describe import show_holes, show_network
+from nas.report.evaluation import show_evaluation
+from nas.report.overview import many, run_row, show_forecast, show_runs, show_spaces
+from nas.report.summary import summary
+from nas.report.tables import next_commands, show_result, show_summary
+
+from .conftest import RESULTS, ended, finalist
+
+
+@pytest.fixture
+def screen(request):
+    width = getattr(request, "param", 80)
+    return Console(width=width, file=io.StringIO(), record=True, highlight=False)
+
+
+@pytest.mark.parametrize("screen", [80, 100], indirect=True)
+def test_summary_of_a_finished_run(make_run, screen):
+    show_summary(screen, summary(make_run(ended(results=RESULTS))))
+    text = screen.export_text()
+    for needed in (
+        "finished, its budget is spent", "96.53 % ± 0.42 (3)", "97.22 %", "0 (default)", "23.2k",
+        "353k", "31 s", "Trials: 9", "1  exploded", "0.001 … 1", "0.01 … 0.4", "0.1 … 0.2",
+        "Budget 3min", "2 min 59 s", "best.yaml",
+    ):  # fmt: skip
+        assert needed in text, needed
+    tables = [line for line in text.splitlines() if "nas " not in line]
+    assert max(map(len, tables)) <= screen.width
+    assert not re.search(r"\w…", text.replace("IMAGE…", "")), "a word was cut off"
+
+
+def test_commands_are_never_broken_over_lines(make_run, screen):
+    found = summary(make_run(ended(results=RESULTS)))
+    show_summary(screen, found)
+    lines = [line.strip() for line in screen.export_text().splitlines()]
+    for command, _ in next_commands(found):
+        assert command in lines
+
+
+def test_paths_with_spaces_are_quoted(make_run):
+    found = summary(make_run(ended(results=RESULTS), name="my run", data="/data/my set"))
+    commands = [command for command, _ in next_commands(found)]
+    assert any("'/data/my set'" in command for command in commands)
+    assert all("my run" not in command or "'" in command for command in commands)
+
+
+def test_next_command_fits_the_state(make_run):
+    def commands(state):
+        found = summary(make_run(state, name=f"r{len(state or {})}{(state or {}).get('stopped')}"))
+        return " ".join(command for command, _ in next_commands(found))
+
+    assert "--budget" in commands(ended(results=RESULTS))
+    interrupted = commands(ended(stopped="interrupted", ended=False))
+    assert "--resume" in interrupted and "--budget" not in interrupted
+    assert "predict" not in interrupted
+
+
+def test_a_run_in_which_nothing_survived(make_run, screen):
+    note = "nothing survived (3 exploded); lower the upper end of recipe.lr"
+    found = summary(make_run(ended(finalists=[], notes=[note])))
+    show_summary(screen, found)
+    text = " ".join(screen.export_text(clear=False).split())
+    assert note in text and "nothing survived  (" not in text and "Finalists" not in text
+    show_result(screen, found)
+    assert note in " ".join(screen.export_text().split())
+
+
+def test_interrupted_before_the_final_training(make_run, screen):
+    entries = [finalist(2, 0.9, final=False, complete=False, seeds=1)]
+    state = ended(stopped="interrupted", ended=False, finalists=entries)
+    show_summary(screen, summary(make_run(state)))
+    text = screen.export_text()
+    assert "Best so far  no final training yet" in text and "±" not in text.splitlines()[3]
+
+
+@pytest.mark.parametrize("screen", [100], indirect=True)
+def test_lists(make_run, screen):
+    run = make_run(ended(results=RESULTS), name="2026-11-21-resnet_cells-12")
+    show_runs(screen, [run_row(run)])
+    space = {"name": "tiny", "about": "Small. " * 20, "architectures": 18, "params": [1440, 93546],
+             "macs": 7}  # fmt: skip
+    show_spaces(screen, "Spaces", [space])
+    text = screen.export_text()
+    for needed in ("2026-11-21-resnet_cells-12", "finished", "96.53 %", "1.44k … 93.5k"):
+        assert needed in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_counts_of_architectures():
+    assert (many(18), many(None)) == ("18", "a continuum of")
+    assert many(12_288) == "12,288" and many(10**18) == "1e+18"
+
+
+def test_forecast(screen):
+    plan = {
+        "space": "tiny", "file": "/s/tiny.yaml", "architectures": 18, "holes": 5,
+        "limits": {"params": 5e5}, "data": "digits: 1,293 train",
+        "default": {"params": 5178, "macs": 83264, "memory_bytes": 1}, "device": "cpu",
+        "trials_at_once": 2, "gpus_per_trial": 0.0, "budget": "1gpu-h", "epoch_seconds": 0.2,
+        "epochs": {"coarse": 2, "fine": 4, "final": 12}, "trials": 100, "wall_seconds": 60.0,
+    }  # fmt: skip
+    show_forecast(screen, plan)
+    text = " ".join(screen.export_text().split())
+    for needed in (
+        "18 architectures",
+        "params 500k",
+        "5.18k",
+        "about 100 trials",
+        "one trial slot",
+    ):
+        assert needed in text
+
+
+def test_describe(screen):
+    row = {
+        "name": "stage1", "op": "bottleneck", "shape": [256, 56, 56], "params": 215808,
+        "macs": 680_000_000, "activations": 3_000_000, "memory_bytes": 12_000_000,
+        "receptive_field": [35, 35], "jump": [4, 4],
+    }  # fmt: skip
+    image = {"size": [224, 224], "channels": 3, "classes": 1000}
+    network = {**row, "name": "resnet50", "input": image, "rows": [row]}
+    show_network(screen, network)
+    show_holes(screen, [{"name": "recipe.lr", "domain": "a number", "default": 0.1}])
+    text = screen.export_text()
+    for needed in ("256x56x56", "216k", "680M", "11.4 MiB", "35x35", "total", "recipe.lr"):
+        assert needed in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def _evaluation(names):
+    n = len(names)
+    confusion = [[9 if true == called else 0 for called in range(n)] for true in range(n)]
+    confusion[1][0] = 4
+    return {
+        "accuracy": 0.9, "images": 9 * n + 4, "data": "digits", "classes": names,
+        "per_class": dict.fromkeys(names, 1.0) | {names[1]: None}, "confusion": confusion,
+    }  # fmt: skip
+
+
+def test_evaluation(screen):
+    show_evaluation(screen, _evaluation(["Sandal", "Sandbag", "Coat"]))
+    text = screen.export_text()
+    assert "90.00 %" in text and "Sanda" in text and "Sandb" in text and "–" in text
+
+
+def test_evaluation_of_many_classes_shows_the_worst(screen):
+    show_evaluation(screen, _evaluation([f"class {k}" for k in range(100)]))
+    text = screen.export_text()
+    assert re.search(r"4 +class 1 +class 0", text)
