@@ -7,7 +7,6 @@ best.pt    its weights, a plain state_dict of the last epoch
 from __future__ import annotations
 
 import io
-import pickle
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,16 +134,23 @@ def predict(
 def read_weights(path: Path) -> dict[str, Tensor]:
     """A state_dict from a file. Raises RunError where there is none."""
     if not path.is_file():
-        raise RunError(f"there are no weights {path}; name the file: --weights FILE.pt")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise RunError(f"there are no weights: {path} {what}; name the file: --weights FILE.pt")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunError(f"{path} holds no weights that can be read ({reason})") from None
+    except Exception:  # torch raises whatever its unpickler meets; its words run to a page
+        raise RunError(
+            f"{path} cannot be read: it holds no weights, or is truncated; name a state_dict that "
+            "torch.save wrote, such as the .pt beside best.yaml"
+        ) from None
     if isinstance(state, dict) and set(state) == {"digest", "state"}:  # a trial's checkpoint
-        state = state["state"]["model"]
+        inner = state["state"]
+        state = inner.get("model") if isinstance(inner, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise RunError(f"{path} holds no state_dict (names to tensors)")
+        raise RunError(
+            f"{path} holds no state_dict (names to tensors): save model.state_dict() with "
+            "torch.save, and name that file"
+        )
     return state
 
 
@@ -156,7 +162,8 @@ def fit_weights(network: nn.Module, state: Mapping[str, Tensor], source: Path) -
         there = tuple(state[name].shape) if name in state else "no such tensor"
         if here != there:
             raise RunError(
-                f"{source} is of another network: at {name} it has {there}, the network {here}"
+                f"{source} is of another network: at {name} it has {there}, the network {here}; "
+                "name the weights that were saved beside this file"
             )
     network.load_state_dict(state)
 

@@ -17,7 +17,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,12 @@ TRIAL_COLUMNS = (
     "trial", "stage", "cause", "validation", "epochs", "epoch", "device_seconds",
     "params", "macs", "seed", "candidate", "error",
 )  # fmt: skip
+
+
+STATE: dict[str, type] = {  # of stages.json: the kind of what is read from it
+    "stages": list, "finalists": list, "notes": list, "trials": dict, "budget": dict,
+    "results": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,24 +111,22 @@ class RunDir:
 
         Raises RunError where `path` holds something already, or cannot be written.
         """
-        if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
-            held = "a run already" if _is_run(path) else "other files"
-            resume = f", or go on with it: nas search --resume {path}" if _is_run(path) else ""
-            raise RunError(f"--run-dir {path} holds {held}; name a folder that is empty{resume}")
+        if path is not None:
+            _refuse_taken(path)
         parent = (path.parent if path is not None else Path("runs")).absolute()
+        made = None
         try:
             parent.mkdir(parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+            _write_first(made, request, space_text, environment)
+            return cls(_rename_free(made, path, parent, request.space_name))
         except OSError as error:
-            raise RunError(f"the run folder cannot be made in {parent}: {error.strerror}") from None
-        made.chmod(0o755)
-        (made / "trials").mkdir()
-        write_text(made / "request.yaml", to_yaml(asdict(request)))
-        write_text(made / "space.yaml", space_text)
-        write_text(made / "environment.json", json.dumps(environment, indent=2) + "\n")
-        write_text(made / "study.journal", "")
-        write_text(made / "log.txt", "")
-        return cls(_rename_free(made, path, parent, request.space_name))
+            if made is not None:
+                shutil.rmtree(made, ignore_errors=True)
+            raise RunError(
+                f"the run folder cannot be made in {parent} ({error.strerror}): name one elsewhere "
+                "with --run-dir"
+            ) from None
 
     @classmethod
     def open(cls, path: str | Path) -> RunDir:
@@ -130,8 +134,9 @@ class RunDir:
         folder = Path(path)
         if not folder.is_dir() and (Path("runs") / folder).is_dir():
             folder = Path("runs") / folder
-        if not folder.is_dir():
-            raise RunError(f"there is no run folder {path}; `nas runs` lists those in ./runs")
+        if not str(path) or not folder.is_dir():
+            what = "is a file" if folder.is_file() else "does not exist"
+            raise RunError(f"the run folder {str(path)!r} {what}; `nas runs` lists those in ./runs")
         missing = [name for name in (*REQUIRED, "study.journal") if not (folder / name).is_file()]
         if missing:
             raise RunError(f"{path} is no run: it has no {', '.join(missing)}; see `nas runs`")
@@ -143,10 +148,9 @@ class RunDir:
         file = self.path / "request.yaml"
         try:
             values = YAML(typ="safe", pure=True).load(file.read_text())
-            known = {entry.name for entry in fields(Request)}
-            return Request(**{key: value for key, value in values.items() if key in known})
-        except (YAMLError, OSError, TypeError, AttributeError) as error:
-            raise RunError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
+        except (YAMLError, OSError, ValueError) as error:
+            raise _damaged(file, _reason(error)) from None
+        return _request(values, file)
 
     def write_request(self, request: Request) -> None:
         write_text(self.path / "request.yaml", to_yaml(asdict(request)))
@@ -172,7 +176,13 @@ class RunDir:
 
         The kernel frees the lock when its process dies, however it dies.
         """
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be written ({error.strerror}): give yourself the right to, "
+                "or copy the folder"
+            ) from None
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -224,9 +234,14 @@ class RunDir:
             return {}
         try:
             state = json.loads(file.read_text())
-        except ValueError as error:
-            raise RunError(f"{file} cannot be read: {error}") from None
-        return state if isinstance(state, dict) else {}
+        except (OSError, ValueError) as error:
+            raise _damaged(file, _reason(error)) from None
+        if not isinstance(state, dict):
+            raise _damaged(file, f"it holds {_kind(state)}, not a mapping")
+        for key, kind in STATE.items():
+            if not isinstance(state.get(key, kind()), kind | None):
+                raise _damaged(file, f"{key} is {_kind(state[key])}, not a {kind.__name__}")
+        return state
 
     def write_trials(self, rows: Sequence[Mapping[str, Any]], *, force: bool = False) -> None:
         """trials.csv, whole. Left out while writing it would take over 5 % of the time."""
@@ -246,9 +261,15 @@ class RunDir:
         """The rows of trials.csv, every value as it was written; [] before the first write."""
         try:
             with (self.path / "trials.csv").open(newline="") as file:
-                return list(csv.DictReader(file))
+                rows = list(csv.DictReader(file))
         except FileNotFoundError:
             return []
+        except (OSError, ValueError, csv.Error) as error:
+            raise _damaged(self.path / "trials.csv", _reason(error)) from None
+        missing = [name for name in TRIAL_COLUMNS if rows and rows[0].get(name) is None]
+        if missing:
+            raise _damaged(self.path / "trials.csv", f"it has no column {missing[0]}")
+        return rows
 
     def log(self, line: str) -> None:
         """One line into log.txt, with the time in front. A full disk does not end a search."""
@@ -294,9 +315,83 @@ def to_yaml(mapping: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
+def _refuse_taken(path: Path) -> None:
+    """--run-dir makes a folder of its own. Raises RunError where there is something already."""
+    if path.absolute() == Path.cwd():
+        raise RunError("--run-dir names the working folder itself; name a new one, such as ./run1")
+    if not path.exists() and not path.is_symlink():
+        return
+    if not path.is_dir():
+        raise RunError(f"--run-dir {path} is no folder; name one that is new or empty")
+    if _is_run(path):
+        raise RunError(
+            f"--run-dir {path} holds a run already; name a folder that is empty, or go on with "
+            f"it: nas search --resume {path}"
+        )
+    if any(path.iterdir()):
+        raise RunError(f"--run-dir {path} holds other files; name a folder that is empty")
+
+
+KINDS = {
+    "str": (str, "text"),
+    "int": (int, "a whole number"),
+    "float": (int | float, "a number"),
+    "bool": (bool, "true or false"),
+    "Mapping[str, str]": (Mapping, "a mapping"),
+}
+
+
+def _request(values: object, file: Path) -> Request:
+    """What stands in request.yaml, each value of its kind. Raises RunError."""
+    if not isinstance(values, Mapping):
+        raise _damaged(file, f"it holds {_kind(values)}, not a mapping")
+    found = {}
+    for entry in fields(Request):
+        kind, words = KINDS[str(entry.type)]
+        if entry.name not in values:
+            if entry.default is MISSING and entry.default_factory is MISSING:
+                raise _damaged(file, f"it has no {entry.name}")
+            continue
+        value = found[entry.name] = values[entry.name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise _damaged(file, f"{entry.name} is {value!r}, not {words}")
+    return Request(**found)
+
+
+def _damaged(file: Path, what: str) -> RunError:
+    return RunError(
+        f"{file} cannot be read ({what}): nas wrote it, so put it back as it was, or begin a new "
+        "search"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """One clause of an error that takes many lines."""
+    mark = getattr(error, "problem_mark", None)
+    line = f"line {mark.line + 1}: " if mark is not None else ""
+    return line + " ".join(str(getattr(error, "problem", None) or error).split())
+
+
+def _kind(value: object) -> str:
+    names: dict[type, str] = {dict: "a mapping", list: "a list", str: "text"}
+    return names.get(type(value), repr(value))
+
+
 def _is_run(path: Path) -> bool:
     hidden = path.name.startswith(".")
     return path.is_dir() and not hidden and all((path / name).is_file() for name in REQUIRED)
+
+
+def _write_first(
+    made: Path, request: Request, space_text: str, environment: Mapping[str, Any]
+) -> None:
+    made.chmod(0o755)
+    (made / "trials").mkdir()
+    write_text(made / "request.yaml", to_yaml(asdict(request)))
+    write_text(made / "space.yaml", space_text)
+    write_text(made / "environment.json", json.dumps(environment, indent=2) + "\n")
+    write_text(made / "study.journal", "")
+    write_text(made / "log.txt", "")
 
 
 def _rename_free(made: Path, path: Path | None, parent: Path, space: str) -> Path:
@@ -308,13 +403,12 @@ def _rename_free(made: Path, path: Path | None, parent: Path, space: str) -> Pat
         return path
     number = 1
     while True:
-        target = parent / f"{date.today():%Y-%m-%d}-{space}-{number}"
+        target = parent / f"{date.today():%Y-%m-%d}-{space[:80]}-{number}"
         try:
             if not target.exists():
                 made.rename(target)
                 return target
         except OSError:  # another process took the name in between
             if not target.exists():
-                shutil.rmtree(made, ignore_errors=True)
                 raise
         number += 1

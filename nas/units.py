@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .errors import UserError
+from .errors import UserError, hint
 
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 SUFFIXES = {"k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+UNITS = (*SECONDS, "gpu-h", "cpu-h", "trials", "epochs")
 BUDGET_EXAMPLE = (
     "write a number and a unit of s, min, h (wall clock), gpu-h, cpu-h, trials, epochs, "
     "joined by commas, such as 90min or 50gpu-h,200trials"
@@ -61,7 +62,9 @@ def _budget_unit(unit: str, text: str) -> tuple[str, float]:
         return "trials", 1.0
     if unit in ("epoch", "epochs"):
         return "epochs", 1.0
-    raise UserError(f"budget {text!r} has the unknown unit {unit!r}: {BUDGET_EXAMPLE}")
+    near = hint(unit, UNITS)
+    asked = near if "did you mean" in near else f": {BUDGET_EXAMPLE}"
+    raise UserError(f"budget {text!r} has the unknown unit {unit!r}{asked}")
 
 
 def parse_amount(value: object) -> float:

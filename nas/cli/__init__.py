@@ -13,9 +13,23 @@ def main(arguments: list[str] | None = None) -> None:
 
     0 done, 1 something failed, 2 what the user wrote, 130 interrupted.
     """
-    try:
-        from .commands import app
+    from ..errors import NasError
 
-        app(arguments, prog_name="nas")
+    try:
+        sys.exit(_run(arguments))
+    except NasError as error:  # one sentence and an exit code, no traceback
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run(arguments: list[str] | None) -> int:
+    from .commands import app
+    from .usage import UsageError, refusal
+
+    try:
+        code = app(arguments, prog_name="nas", standalone_mode=False)
+    except UsageError as error:
+        raise refusal(error) from None
+    return code if isinstance(code, int) else 0

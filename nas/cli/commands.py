@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .. import __version__
-from ..errors import NasError
+from ..errors import UserError
 from .dashboard import dashboard
 from .describe import describe
 from .predict import predict
@@ -21,6 +20,7 @@ from .spaces import spaces
 from .stop import stop
 from .test import evaluate
 from .train import train
+from .usage import Commands
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "search": search,
@@ -36,7 +36,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 app = typer.Typer(
-    no_args_is_help=True,
+    cls=Commands,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich takes 0.3 s to import: the help would be late
@@ -52,6 +53,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def nas(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which this is.")
     ] = False,
@@ -60,24 +62,10 @@ def nas(
 
     Begin with:  nas search --space tiny --data digits --budget 2min
     """
-
-
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """What a user should read of an error: one sentence and an exit code, no traceback."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **options: Any) -> None:
-        try:
-            command(*args, **options)
-        except NasError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            raise typer.Exit(130) from None
-
-    return run
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(UserError.exit_code)
 
 
 for _name, _command in COMMANDS.items():
-    app.command(_name)(guarded(_command))
+    app.command(_name)(_command)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..errors import RunError, UserError
 from .streams import console, print_json
 
 
@@ -18,7 +20,14 @@ def runs(
     from ..report.overview import run_row, show_runs
     from ..rundir import list_runs
 
-    rows = [run_row(run) for run in list_runs(folder)]
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--dir {folder} is no folder; name the one that the runs lie in")
+    rows = []
+    for run in list_runs(folder):
+        try:
+            rows.append(run_row(run))
+        except RunError as error:  # a damaged one does not hide the others
+            print(f"left out: {error}", file=sys.stderr)
     if as_json:
         print_json({"runs": rows})
     elif rows:

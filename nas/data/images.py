@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -53,6 +53,10 @@ class ImageData:
     def num_classes(self) -> int:
         """How many classes there are; every one of them is in `train` and in `validation`."""
         return len(self.classes)
+
+    def without_test(self) -> ImageData:
+        """What a search works with: it cannot look at test images that it does not have."""
+        return replace(self, test=Images(self.test.x[:0], self.test.y[:0]))
 
     def describe(self) -> str:
         """One line: "digits: 1,293 train + 144 validation + 360 test images, 8x8x1, …"."""

@@ -193,8 +193,7 @@ def _ray(folder: str, data: ImageData, slots: Slots) -> Iterator[None]:
     """A local Ray of our own, quiet, without its dashboard; gone at the end."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     logging.getLogger("ray").setLevel(logging.ERROR)
-    parts = (data.train, data.validation, data.test)
-    images = sum(part.x.nbytes + part.y.nbytes for part in parts)
+    images = sum(part.x.nbytes + part.y.nbytes for part in (data.train, data.validation))
     gpus = {"num_gpus": None} if slots.gpus_per_trial else {"num_gpus": 0}
     ray.init(
         address="local",
@@ -222,7 +221,7 @@ def _signals(core: Core) -> Iterator[None]:
 
     def handle(number: int, _: FrameType | None) -> None:
         if core.ending is not None:
-            os.killpg(0, signal.SIGKILL) if os.getpgid(0) == os.getpid() else os._exit(130)
+            os._exit(130)  # Ray's processes follow when they miss their driver
         core.interrupt()
 
     before = {name: signal.signal(name, handle) for name in (signal.SIGINT, signal.SIGTERM)}

@@ -17,6 +17,8 @@ from optuna.storages import JournalStorage as JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 
+from ..errors import RunError
+
 
 class KernelLock(BaseJournalFileLock):
     """An exclusive `flock` on a file beside the journal."""
@@ -39,10 +41,19 @@ class KernelLock(BaseJournalFileLock):
 
 
 def open_journal(path: Path, *, mend: bool = True) -> JournalStorage:
-    """A storage on the journal file. `mend` cuts a torn tail off first (writers only)."""
+    """A storage on the journal file. `mend` cuts a torn tail off first (writers only).
+
+    Raises RunError where records are damaged further up: no crash does that.
+    """
     if mend:
         mend_journal(path)
-    return JournalStorage(_backend(path))
+    try:
+        return JournalStorage(_backend(path))
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError) as error:
+        raise RunError(
+            f"{path} cannot be read ({' '.join(str(error).split()) or type(error).__name__}): it "
+            "was damaged after it was written; put a copy of it back, or begin a new search"
+        ) from None
 
 
 def mend_journal(path: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +19,11 @@ from ..rundir import Request, RunDir
 from ..space import Architecture, Space, fill, find, parse, shipped
 from ..space import load as load_space
 from ..train.recipe import Recipe
-from ..units import parse_budget
+from ..units import parse_budget, show_bytes
+from .journal import open_journal
 from .strategies import STRATEGIES
+
+TRAINED_BYTES = 12  # a parameter: its value, its gradient and its momentum in float32
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def reopen(path: str | Path, budget: str | None = None) -> tuple[RunDir, Prepare
         parse_budget(budget)
         request = replace(request, budget=budget)
     _check_unedited(run, request)
+    _check_again(run, request)
     loaded = parse(run.space_text, path=str(run.path / "space.yaml"))
     return run, Prepared(request, loaded, load_data(request.data, seed=request.seed))
 
@@ -108,6 +113,14 @@ def check_default(space: Space | Architecture, data: ImageData) -> None:
                 f"{limit:,.0f}; trial 0 trains it, so raise the limit or make the defaults smaller",
                 str(space.path),
             )
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if price.params * TRAINED_BYTES > memory:
+        raise SpaceError(
+            f"the default network has {price.params:,} parameters, which take "
+            f"{show_bytes(price.params * TRAINED_BYTES)} while they train, more than this "
+            f"machine's {show_bytes(memory)}; make the defaults smaller",
+            str(space.path),
+        )
 
 
 def pick_device(asked: str | None) -> str:
@@ -132,7 +145,7 @@ def parse_keep(keep: str) -> int | None:
     if keep == "all":
         return None
     word, _, number = keep.partition(":")
-    if word != "top" or not number.isdigit() or int(number) < 1:
+    if word != "top" or not re.fullmatch("0*[1-9][0-9]{0,8}", number, re.ASCII):
         raise UserError(f"--keep {keep!r} must be all or top:N with N at least 1, such as top:20")
     return int(number)
 
@@ -143,7 +156,7 @@ def available_cpus() -> int:
 
 
 def _check_unedited(run: RunDir, request: Request) -> None:
-    if _digest(run.space_text.encode()) != request.space_digest:
+    if _digest((run.path / "space.yaml").read_bytes()) != request.space_digest:
         raise RunError(
             f"{run.path / 'space.yaml'} was edited since the run began: its trials belong to the "
             "space as it was; put it back, or start a new search with the edited one"
@@ -157,13 +170,26 @@ def _check_unedited(run: RunDir, request: Request) -> None:
         )
 
 
+def _check_again(run: RunDir, request: Request) -> None:
+    """The run may have moved to a machine with less, or its files may be damaged."""
+    try:
+        parse_budget(request.budget)
+        STRATEGIES.get(request.strategy)
+        parse_keep(request.keep)
+        pick_device(request.device)
+        _gpus_per_trial(request.device, request.gpus_per_trial)
+    except UserError as error:
+        raise RunError(f"{run.path / 'request.yaml'}: {error}") from None
+    open_journal(run.journal, mend=False)
+
+
 def _gpus_per_trial(device: str, asked: float | None) -> float:
     if device != "cuda":
         if asked:
             raise UserError(f"--gpus-per-trial {asked:g} needs --device cuda, not {device}")
         return 0.0
     gpus = 1.0 if asked is None else asked
-    if gpus <= 0 or gpus > torch.cuda.device_count() or (gpus > 1 and gpus != int(gpus)):
+    if not 0 < gpus <= torch.cuda.device_count() or (gpus > 1 and gpus != int(gpus)):
         raise UserError(
             f"--gpus-per-trial {gpus:g} must be a fraction above 0, or a whole number up to the "
             f"{torch.cuda.device_count()} GPUs of this machine"
@@ -182,6 +208,10 @@ def _trials_at_once(device: str, gpus_per_trial: float, asked: int | None) -> in
         return most
     if asked < 1:
         raise UserError(f"--trials-at-once {asked} must be at least 1")
+    if asked > 8 * most:
+        raise UserError(
+            f"--trials-at-once {asked} is too many for {most} {device} slots: at most {8 * most}"
+        )
     if device == "cuda" and asked > most:
         raise UserError(
             f"--trials-at-once {asked}: at {gpus_per_trial:g} GPUs a trial, {most} fit; "

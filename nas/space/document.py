@@ -208,7 +208,8 @@ _RESOLVER = YAML(typ="safe", pure=True).resolver
 
 def _problem(error: MarkedYAMLError) -> str:
     words = [part for part in (error.problem, error.context) if part]
-    return " ".join(words) if words else "cannot be read"
+    said = " ".join(words) if words else "cannot be read"
+    return f"{said}; indent with spaces, not with tabs" if "'\\t'" in said else said
 
 
 class _Composer:
@@ -347,7 +348,9 @@ class _Composer:
             assert isinstance(key.value, str)
             if key.value in own:
                 first = own[key.value].key.line
-                raise self.fault(f"the key {key.value!r} stands here and in line {first}", event)
+                raise self.fault(
+                    f"the key {key.value!r} stands here and in line {first}; keep one", event
+                )
             own[key.value] = Entry(key, self.behind(key, self.node(next(self.events))))
         raise AssertionError("events end inside a mapping")
 

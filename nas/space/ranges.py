@@ -138,7 +138,7 @@ class _RangeReader:
         assert high is not None
         log = self.tag == "!log" or self.logarithmic()
         if low > high:
-            raise self.fault(f"has low {show(low)} above high {show(high)}", "low")
+            raise self.fault(f"has low {show(low)} above high {show(high)}; swap them", "low")
         if log and low <= 0:
             raise self.fault(
                 f"has low {show(low)}; a logarithmic range begins above 0, such as 1e-6", "low"

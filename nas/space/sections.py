@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping as AnyMapping
 from typing import Any
 
 from ..errors import hint
@@ -17,6 +19,8 @@ SECTIONS = (
 )  # fmt: skip
 WITH_HOLES = ("defaults", "network", "scaling", "recipe")
 LIMITS = ("params", "macs", "memory", "latency")
+
+NAME = r"\w[\w .+-]{0,79}"
 
 POSITIVE = Setting(("int", "float"), above=0)
 COMPOUND = {
@@ -36,6 +40,15 @@ INPUT = {
     "classes": Setting(("int",), low=1),
 }
 
+DATA = {
+    "size": Setting(("pair",), low=1),
+    "channels": Setting(("int",), low=1),
+    "mean": Setting(("list",)),
+    "std": Setting(("list",)),
+    "classes": Setting(("list",)),
+    "pixels": Setting(("str",), allowed=("uint8", "float32")),
+}
+
 
 def check_top(document: Document) -> None:
     """The top-level keys. Raises SpaceError."""
@@ -51,6 +64,12 @@ def check_words(document: Document, key: str, node: Node) -> str:
     if not isinstance(node, Scalar) or node.tag or not isinstance(node.value, str):
         text = document.excerpt(node)
         raise document.fault(f"{key} must be text, not {text}; quote it", node)
+    if key == "name" and not re.fullmatch(NAME, node.value):
+        raise document.fault(
+            f"name is {node.value!r}, which must be at most 80 letters, digits, '_', '-', '.', '+' "
+            "or blanks, a letter, a digit or '_' first: run folders are named by it",
+            node,
+        )
     return node.value
 
 
@@ -66,14 +85,44 @@ def check_mapping(document: Document, key: str, node: Node) -> dict[str, Any]:
 
 def check_input(document: Document, node: Node) -> dict[str, Any]:
     """`input: {size, channels, classes}`, what `describe` assumes."""
-    values = check_mapping(document, "input", node)
+    return _check_settings(document, "input", node, INPUT)
+
+
+def check_data(document: Document, node: Node) -> dict[str, Any]:
+    """`data`, how images are fed to an exported network."""
+    values = _check_settings(document, "data", node, DATA)
+    for key, low in (("mean", None), ("std", 0)):
+        entry = Setting(("float",), above=low)
+        for value in values.get(key, ()):
+            fault = entry.fault(value)
+            if fault:
+                at = document_value(node, key)
+                raise document.fault(f"data.{key} holds {value!r}, which {fault}", at)
+        if {key, "channels"} <= set(values) and len(values[key]) != values["channels"]:
+            raise document.fault(
+                f"data.{key} holds {len(values[key])} numbers, which must be one for each of the "
+                f"{values['channels']} channels",
+                document_value(node, key),
+            )
+    names = values.get("classes", ("", ""))
+    if len(names) < 2 or len({str(name) for name in names}) < len(names):
+        raise document.fault(
+            "data.classes must name two classes or more, each once", document_value(node, "classes")
+        )
+    return values
+
+
+def _check_settings(
+    document: Document, section: str, node: Node, settings: AnyMapping[str, Setting]
+) -> dict[str, Any]:
+    values = check_mapping(document, section, node)
     for key, value in values.items():
         at = document_value(node, key)
-        if key not in INPUT:
-            raise document.fault(f"input has the unknown key {key!r}{hint(key, INPUT)}", at)
-        fault = INPUT[key].fault(value)
+        if key not in settings:
+            raise document.fault(f"{section} has the unknown key {key!r}{hint(key, settings)}", at)
+        fault = settings[key].fault(value)
         if fault:
-            raise document.fault(f"input.{key} is {value!r}, which {fault}", at)
+            raise document.fault(f"{section}.{key} is {value!r}, which {fault}", at)
     return values
 
 

@@ -12,7 +12,7 @@ from .holes import Hole, show
 from .template import Decided, Fixed, Flat, Group, Row, Rows, Same, Series, Template, Untied
 
 ROW_KEYS = ("name", "op", "repeat", "untied")
-REPEAT = Setting(("int",), low=1)
+REPEAT = Setting(("int",), low=1, high=1000)  # ResNet-1202, the deepest documented, has 200
 
 
 def check_value(

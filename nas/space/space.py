@@ -17,6 +17,7 @@ from .document import Document, Value, canonical, compose
 from .holes import Hole
 from .sections import (
     WITH_HOLES,
+    check_data,
     check_defaults,
     check_input,
     check_mapping,
@@ -254,6 +255,8 @@ def compile_space(document: Document) -> Space:
             limits = read_limits(document, entry.value)
         elif key == "input":
             data[key] = check_input(document, entry.value)
+        elif key == "data":
+            data[key] = check_data(document, entry.value)
         else:
             data[key] = check_mapping(document, key, entry.value)
     tie(compiler)

@@ -80,3 +80,12 @@ def test_a_set_travels_to_a_worker(written):
 def _bytes(data: ImageData) -> list[bytes]:
     parts = (data.train, data.validation, data.test)
     return [array.tobytes() for part in parts for array in (part.x, part.y)]
+
+
+def test_a_search_gets_no_test_images():
+    from nas.data import load
+
+    data = load("digits")
+    kept = data.without_test()
+    assert len(kept.test) == 0
+    assert kept.train is data.train and kept.validation is data.validation
