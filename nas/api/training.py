@@ -62,7 +62,7 @@ def train(
         raise UserError(f"--epochs {epochs} must be at least 1")
     device = pick_device(device)
     images = load_data(str(data), seed=seed)
-    check_default(loaded, images)
+    check_default(loaded, images, device)
     length = epochs or Recipe.from_mapping(loaded.recipe).epochs
     record = {
         "architecture": loaded.digest, "data": locate(str(data)), "epochs": length, "seed": seed,

@@ -46,7 +46,11 @@ class Candidate:
 
 
 class Proposer:
-    """Draws candidates for one search. `price` raises ShapeError for what cannot be built."""
+    """Draws candidates for one search. `price` raises ShapeError for what cannot be built.
+
+    `memory`: bytes that the device has (None: no bound); what needs more is refused as over a
+    limit.
+    """
 
     def __init__(
         self,
@@ -58,9 +62,12 @@ class Proposer:
         price: Callable[[Architecture], Price],
         seed: int,
         log: Callable[[str], None],
+        memory: int | None = None,
     ) -> None:
         self._space, self._studies, self._ledger, self._table = space, studies, ledger, table
         self._price, self._seed, self._log = price, seed, log
+        own = {} if memory is None else {"memory": float(memory)}
+        self._limits = own | dict(space.limits)
         self._holes = space.holes if isinstance(space, Space) else ()
         self._seen: dict[tuple[str, int], int] = {}
         self._streak: Counter[str] = Counter()
@@ -159,7 +166,7 @@ class Proposer:
         except ShapeError:
             return ("shape", 1.0)
         worst = ("", 0.0)
-        for name, limit in self._space.limits.items():
+        for name, limit in self._limits.items():
             excess = math.log(max(getattr(price, name), 1) / limit)
             if excess > worst[1]:
                 worst = (name, excess)

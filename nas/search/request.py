@@ -23,8 +23,6 @@ from ..units import parse_budget, show_bytes
 from .journal import open_journal
 from .strategies import STRATEGIES
 
-TRAINED_BYTES = 12  # a parameter: its value, its gradient and its momentum in float32
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -59,7 +57,7 @@ def prepare(
     file = find(space)
     loaded = load_space(space, constants=constants or {})
     images = load_data(data, seed=seed)
-    check_default(loaded, images)
+    check_default(loaded, images, device)
     request = Request(
         space=str(file.absolute()),
         space_name=loaded.name,
@@ -95,7 +93,7 @@ def reopen(path: str | Path, budget: str | None = None) -> tuple[RunDir, Prepare
     return run, Prepared(request, loaded, load_data(request.data, seed=request.seed))
 
 
-def check_default(space: Space | Architecture, data: ImageData) -> None:
+def check_default(space: Space | Architecture, data: ImageData, device: str) -> None:
     """Trial 0 must run: its recipe, its shapes at the data's size, its limits. Raises UserError."""
     first = fill(space, space.default()) if isinstance(space, Space) else space
     batch = Recipe.from_mapping(first.recipe).batch_size
@@ -113,14 +111,21 @@ def check_default(space: Space | Architecture, data: ImageData) -> None:
                 f"{limit:,.0f}; trial 0 trains it, so raise the limit or make the defaults smaller",
                 str(space.path),
             )
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if price.params * TRAINED_BYTES > memory:
+    memory = device_memory(device)
+    if price.memory > memory:
         raise SpaceError(
-            f"the default network has {price.params:,} parameters, which take "
-            f"{show_bytes(price.params * TRAINED_BYTES)} while they train, more than this "
-            f"machine's {show_bytes(memory)}; make the defaults smaller",
+            f"the default network has {price.params:,} parameters and takes "
+            f"{show_bytes(price.memory)} to train, more than the {show_bytes(memory)} of this "
+            f"machine's {device}; make the defaults or recipe.batch_size smaller",
             str(space.path),
         )
+
+
+def device_memory(device: str) -> int:
+    """Bytes that a training can have at the very most: of the GPU, else of the machine."""
+    if device == "cuda":
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def pick_device(asked: str | None) -> str:

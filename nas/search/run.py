@@ -27,7 +27,7 @@ from .core import Core
 from .journal import JournalStorage, open_journal
 from .ledger import Ledger
 from .proposals import Price, Proposer
-from .request import Prepared, available_cpus, parse_keep
+from .request import Prepared, available_cpus, device_memory, parse_keep
 from .strategies import STRATEGIES
 from .study import Studies
 from .table import Table
@@ -133,7 +133,7 @@ def _core(
 
     proposer = Proposer(
         space=prepared.space, studies=studies, ledger=ledger, table=table,
-        price=price, seed=request.seed, log=run.log,
+        price=price, seed=request.seed, log=run.log, memory=device_memory(request.device),
     )  # fmt: skip
     return Core(
         run=run, studies=studies, proposer=proposer, ledger=ledger, table=table,
