@@ -95,11 +95,15 @@ def search(
                 raise UserError("--dry-run looks at a new search: leave --resume out")
             _look(output, space, data, budget, asked)
             return
-        if resume is not None:
-            given = {"space": space, "data": data, "run_dir": run_dir, **asked}
-            session = _resumed(output, resume, budget, given)
-        else:
-            session = _begun(output, space, data, budget, run_dir, asked)
+        try:
+            if resume is not None:
+                given = {"space": space, "data": data, "run_dir": run_dir, **asked}
+                session = _resumed(output, resume, budget, given)
+            else:
+                session = _begun(output, space, data, budget, run_dir, asked)
+        except KeyboardInterrupt:
+            _interrupted_early(output, space, data, seed, budget)
+            raise
         code = _carry_out(output, session)
     raise typer.Exit(code)
 
@@ -139,6 +143,17 @@ def exit_code(found: Mapping[str, Any]) -> int:
     if found["stopped"] in (None, "interrupted"):
         return 130
     return 1 if found["best"] is None or found["stopped"] == "error" else 0
+
+
+def _interrupted_early(
+    output: Output, space: str | None, data: str | None, seed: int | None, budget: str | None
+) -> None:
+    """Before there was a run to speak of."""
+    from ..report.summary import nothing
+
+    output.screen.print("interrupted before anything was trained")
+    if output.as_json:
+        print_json(nothing(space, data, seed or 0, budget), output.result)
 
 
 def _look(
@@ -191,9 +206,9 @@ def _carry_out(output: Output, session: Session) -> int:
         with watching(screen, run.log_file, quiet=output.quiet, verbose=output.verbose) as view:
             searching.carry_out(session, view=view, started=STARTED)
         found = summary(run)
-        code = exit_code(found)
+        code = 0 if session.prepared is None else exit_code(found)
     except KeyboardInterrupt:  # outside the search itself, which handles it: nothing is lost
-        found, code = summary(run), 130
+        found, code = summary(run) | {"stopped": "interrupted"}, 130
     if output.quiet:
         show_result(screen, found)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +25,55 @@ def summary(run: RunDir) -> dict[str, Any]:
     """
     request, state = run.request, run.stages()
     results = state.get("results") or {}
-    counts = state.get("trials", {})
-    found: dict[str, Any] = {
-        "run": str(run.path),
-        "space": request.space_name,
-        "data": request.data,
-        "seed": request.seed,
-        "objective": OBJECTIVE,
+    asked = (request.space_name, request.data, request.seed, request.budget)
+    found = _frame(str(run.path), *asked, state)
+    found |= {
         "best": _network(run, results.get("best")),
         "reference": _network(run, results.get("reference")),
+        "state": run_state(run, state),
+        "best_so_far": best_so_far(run),
+        "finalists": _finalists(state, results),
+        "strategy": request.strategy,
+        "device": request.device,
+        "trials_at_once": request.trials_at_once,
+    }
+    return dict(_finite(found))
+
+
+def nothing(space: str | None, data: str | None, seed: int, budget: str | None) -> dict[str, Any]:
+    """The same object for a search that was interrupted before it had a folder."""
+    return _frame(None, space, data, seed, budget, {"stopped": "interrupted"})
+
+
+def _frame(
+    path: str | None,
+    space: str | None,
+    data: str | None,
+    seed: int,
+    budget: str | None,
+    state: Mapping[str, Any],
+) -> dict[str, Any]:
+    counts = state.get("trials", {})
+    return {
+        "run": path,
+        "space": space,
+        "data": data,
+        "seed": seed,
+        "objective": OBJECTIVE,
+        "best": None,
+        "reference": None,
         "trials": {key: counts.get(key, 0) for key in ("total", *CAUSES, "duplicates")},
         "stages": state.get("stages", []),
         "budget": {
-            "asked": request.budget,
+            "asked": budget,
             "spent_device_seconds": 0.0,
             "wall_seconds": 0.0,
             "reserved_final_seconds": 0.0,
             **state.get("budget", {}),
         },
         "stopped": state.get("stopped"),
-        "state": run_state(run, state),
-        "best_so_far": best_so_far(run),
-        "finalists": _finalists(state, results),
         "notes": state.get("notes", []),
-        "strategy": request.strategy,
-        "device": request.device,
-        "trials_at_once": request.trials_at_once,
     }
-    return dict(_finite(found))
 
 
 def run_state(run: RunDir, state: dict[str, Any]) -> str:

@@ -29,6 +29,8 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # the loopback address alone, on Linux too: Ray runs what it is sent, from whoever sends it
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -63,7 +65,9 @@ def execute(core: Core, data: ImageData, slots: Slots, refresh: Callable[[], Non
     The first SIGINT or SIGTERM interrupts the core, which lets running trials stop at their next
     report; the second ends the process at once.
     """
-    folder = tempfile.mkdtemp(prefix="nas-", dir=_short_temporary_folder())
+    parent = _short_temporary_folder()
+    _sweep(parent)
+    folder = tempfile.mkdtemp(prefix=f"nas-{os.getpid()}-", dir=parent)
     try:
         with _signals(core), _ray(folder, data, slots), contextlib.suppress(_Over):
             _tuner(core, data, slots, refresh, folder).fit()
@@ -242,6 +246,27 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _sweep(parent: str) -> None:
+    """Remove what searches that were killed have left in the temporary folder."""
+    for entry in os.scandir(parent):
+        name = entry.name.split("-")
+        if name[0] != "nas" or len(name) < 3 or not name[1].isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if entry.stat().st_uid == os.getuid() and not _alive(int(name[1])):
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _short_temporary_folder() -> str:

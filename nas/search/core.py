@@ -17,6 +17,7 @@ import numpy as np
 
 from ..rundir import RunDir, Status
 from ..space import Decisions
+from ..units import show_seconds
 from . import finals, snapshots
 from .ledger import Ledger
 from .proposals import Proposer
@@ -26,6 +27,7 @@ from .table import Table
 
 SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
 RETRIES = 2  # of a trial whose worker died
+FEW_TRIALS = 6  # trials of trial 0's cost, below which a budget is called small
 SAVE_SECONDS = 1.0  # between two writes of a running trial's cost
 
 
@@ -85,7 +87,7 @@ class Core:
         self._queue: deque[Live] = deque()
         self._rungs: dict[str, Rungs] = {}
         self._failures: list[str] = []
-        self._jobs: deque[finals.Job] | None = None
+        self._finals = finals.Finals(table, ledger)
         self.stopped: str | None = None  # why no more candidates are drawn: budget, done
         self.ending: str | None = None  # interrupted, error: running trials are suspended
         self.over = False  # `next` has said DONE
@@ -107,6 +109,7 @@ class Core:
             return Signal.WAIT if self._live else Signal.DONE
         if self._queue:
             return self._hold(self._queue.popleft())
+        self.ledger.promised_epochs = len(self._live)
         if self.stopped is None and self.ledger.search_over():
             self._end_search("budget")
         if self.stopped is None:
@@ -121,6 +124,7 @@ class Core:
 
     def on_start(self, number: int) -> None:
         """The trial got its slot just now: from here on it pays."""
+        self.ledger.begin_search()
         if number in self._live:
             self._live[number].paid_until = self._clock()
 
@@ -174,7 +178,7 @@ class Core:
     @property
     def stage(self) -> str:
         """The stage that new trials belong to."""
-        return finals.STAGE if self._jobs is not None else self._proposer.stage.name
+        return finals.STAGE if self._finals.planned else self._proposer.stage.name
 
     # --- taking up what an earlier session left -----------------------------------------
 
@@ -192,8 +196,8 @@ class Core:
             plan = self._studies.stage_record(finals.STAGE)
             if plan["budget"] == self.ledger.budget.text:
                 self.stopped = str(plan["stopped"])
-                self._jobs = deque(finals.Job(**job) for job in plan["jobs"])
-        self._update_reserve()
+                self._finals.take_up(plan["jobs"])
+        self._finals.reserve()
 
     def _take_up_trial(self, record: Record) -> None:
         if record.carried_from is not None:
@@ -282,7 +286,7 @@ class Core:
             return
         epoch, value = int(report["epoch"]), float(report["validation"])
         if epoch > live.epoch:  # else: trained again after a lost checkpoint, known already
-            self._new_epoch(live, epoch, value)
+            self._new_epoch(live, epoch, value, report.get("seconds"))
         if stop == "stalled":
             live.value = float(report["best_smoothed"])
             self._end(live, "stalled")
@@ -291,13 +295,25 @@ class Core:
         elif epoch == live.epoch and not self._passes(live, epoch, value):
             self._end(live, "pruned")
 
-    def _new_epoch(self, live: Live, epoch: int, value: float) -> None:
+    def _new_epoch(self, live: Live, epoch: int, value: float, seconds: float | None) -> None:
         live.epoch, live.value = epoch, value
         self.ledger.epochs += 1
         self._studies.report(live.trial, epoch, live.ask.epochs, value)
-        self.table.progress(live.ask.number, epoch, value, live.device_seconds)
+        self.table.progress(live.ask.number, epoch, value, live.device_seconds, seconds)
         if live.ask.number == 0 and epoch == 1:
-            self._update_reserve()
+            self._finals.reserve()
+            self._warn_if_small(live)
+
+    def _warn_if_small(self, live: Live) -> None:
+        """After the first epoch there is a measure of what the budget holds."""
+        left, epoch_seconds = self.ledger.search_slot_seconds(), self.table.rows[0]["epoch_seconds"]
+        if left is None or left >= FEW_TRIALS * epoch_seconds * live.ask.epochs:
+            return
+        self._note(
+            f"the budget of {self.ledger.budget.text} is small for this space and data: an epoch "
+            f"of its default network takes {show_seconds(epoch_seconds)}, a trial has up to "
+            f"{live.ask.epochs}; give a larger one, or fewer epochs (--set recipe.epochs=…)"
+        )
 
     def _passes(self, live: Live, epoch: int, value: float) -> bool:
         """Whether successive halving lets the trial go on past this epoch."""
@@ -342,8 +358,8 @@ class Core:
             epoch=live.epoch, device_seconds=round(live.device_seconds, 3), error=error,
         )  # fmt: skip
         self.table.end(number, cause, live.value, live.device_seconds, error)
-        if cause in ("finished", "stalled") and self._jobs is None:
-            self._update_reserve()
+        if cause in ("finished", "stalled") and not self._finals.planned:
+            self._finals.reserve()
         self._remember()
 
     def _suspend(self, live: Live) -> None:
@@ -353,7 +369,8 @@ class Core:
         self._remember()
 
     def _out_of_budget(self, live: Live) -> bool:
-        if live.ask.stage == finals.STAGE:
+        first = live.ask.number == 0 and live.epoch == 0  # without it there is nothing to show
+        if live.ask.stage == finals.STAGE or first:
             return self.ledger.spent()
         return self.ledger.time_is_up_for_search()
 
@@ -372,56 +389,41 @@ class Core:
             self._note(note)
         self.run.log(f"the search part ends: {why}")
 
-    def _update_reserve(self) -> None:
-        plan = finals.plan(self.table.ranked(), self.table.reference(), self.ledger)
-        if plan:
-            self.ledger.reserve([job.cost for job in plan])
-
     def _next_final(self) -> Ask | Signal:
-        searching = any(live.ask.stage != finals.STAGE for live in self._live.values())
-        if self._jobs is None and searching:
-            return Signal.WAIT
-        if self._jobs is None:
+        if not self._finals.planned:
+            if any(live.ask.stage != finals.STAGE for live in self._live.values()):
+                return Signal.WAIT
             self._plan_finals()
-        jobs = self._jobs
-        while jobs and not self.ledger.spent():
-            job = jobs.popleft()
-            if not self.table.has_final(job):
-                return self._begin_final(job)
+        job = None if self.ledger.spent() else self._finals.next(len(self._live))
+        if job is not None:
+            return self._begin_final(job)
         return Signal.WAIT if self._live else Signal.DONE
 
     def _plan_finals(self) -> None:
-        plan = finals.plan(self.table.ranked(), self.table.reference(), self.ledger, last=True)
-        if any(job.epochs < job.full_epochs for job in plan):
-            self._note(
-                f"final training shortened to {plan[0].epochs} of {plan[0].full_epochs} epochs: "
-                f"the budget of {self.ledger.budget.text} left no time for more"
-            )
+        note = self._finals.plan()
+        if note:
+            self._note(note)
+        jobs = self._finals.record()
         record = {
-            "name": finals.STAGE,
-            "budget": self.ledger.budget.text,
-            "stopped": self.stopped,
-            "jobs": [job.record() for job in plan],
-        }
+            "name": finals.STAGE, "budget": self.ledger.budget.text, "stopped": self.stopped,
+            "jobs": jobs,
+        }  # fmt: skip
         if finals.STAGE in self._studies.names():
             self._studies.study(finals.STAGE).set_user_attr("stage", record)
         else:
             self._studies.create(finals.STAGE, record)
             self._studies.finish_creating(finals.STAGE)
-        self.run.log(f"the final training begins: {len(plan)} trainings")
-        self.ledger.reserve([job.cost for job in plan])
-        self._jobs = deque(plan)
+        self.run.log(f"the final training begins: {len(jobs)} trainings")
         self._remember()
 
     def _final_seconds(self) -> float:
         """Wall seconds that the final training still takes, as forecast."""
-        if self._jobs is None:
+        if not self._finals.planned:
             return self.ledger.reserved_wall_seconds
-        left = sum(job.seconds for job in self._jobs)
-        rows = self.table.rows
+        left = self._finals.seconds()
         for number, live in self._live.items():
-            share = 1 - live.epoch / max(rows[number]["epochs"], 1)
-            left += share * live.device_seconds / max(live.epoch, 1) * live.ask.epochs
+            epoch_seconds = self.table.rows[number]["epoch_seconds"] or 0.0
+            left += (live.ask.epochs - live.epoch) * epoch_seconds
         return left / self.ledger.slots
 
     def _begin_final(self, job: finals.Job) -> Ask:
@@ -448,7 +450,7 @@ class Core:
     def status(self) -> Status:
         """A look for the live view."""
         running = [(live.ask, live.epoch, live.value) for live in self._live.values()]
-        seconds = self.ledger.forecast(self._final_seconds())
+        seconds = self.ledger.seconds_left(self._final_seconds())
         return snapshots.status(self.stage, running, self.ledger, self.table, seconds)
 
     def state(self) -> dict[str, Any]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from .ledger import RESERVE_SHARE, FinalCost, Ledger
 
 STAGE = "final"
-PLANS = ((3, 3), (3, 2), (2, 2), (1, 2), (1, 1))  # (candidates beside trial 0, seeds), best first
+# (candidates beside trial 0, seeds), the most wanted first
+PLANS = ((3, 3), (3, 2), (2, 3), (2, 2), (1, 3), (1, 2), (2, 1), (1, 1))
+SMALLEST_UNTIMED = (1, 2)  # without a clock there are two seeds: a spread can be shown
 UNTIMED_SHARE = 1 / 2  # of what the search cost, for finals under a budget without time
+START_SECONDS = 0.5  # of a training on a warm worker, beside its epochs
+BROKEN = ("exploded", "nan", "out_of_memory", "failed")
 
 Row = Mapping[str, Any]
 
@@ -29,50 +34,136 @@ class Job:
     def cost(self) -> FinalCost:
         return FinalCost(self.seconds, self.epochs)
 
-    def record(self) -> dict[str, Any]:
-        return asdict(self)
+
+class Rows(Protocol):
+    """What the final training looks at: the trials of the search, and its own."""
+
+    def ranked(self) -> list[dict[str, Any]]: ...
+    def reference(self) -> dict[str, Any] | None: ...
+    def has_final(self, job: Job) -> bool: ...
 
 
-def plan(
-    ranked: Sequence[Row], reference: Row | None, ledger: Ledger, *, last: bool = False
-) -> list[Job]:
-    """The largest of PLANS that the budget holds; the smallest, shortened, where none fits.
+class Finals:
+    """Plans the final training, hands its jobs out, and plans again where time is left."""
 
-    `ranked`: rows of the search's trials, best first, without `reference`, trial 0's row. Before
-    the `last` call this is a forecast: candidates still to be found are priced like trial 0.
-    Trial 0 comes first in each round of seeds, so that every seed compares like with like.
+    def __init__(self, rows: Rows, ledger: Ledger) -> None:
+        self._rows, self._ledger = rows, ledger
+        self._jobs: deque[Job] = deque()
+        self.planned = False
+
+    def reserve(self) -> None:
+        """Keep back what the final training is expected to cost, by what is known now."""
+        jobs = forecast(self._rows.ranked(), self._rows.reference(), self._ledger)
+        if jobs:
+            self._ledger.reserve([job.cost for job in jobs])
+
+    def plan(self) -> str | None:
+        """Plan what the budget still holds; a note where that is less than it should be."""
+        self.planned = True
+        entrants = _entrants(self._rows.ranked(), self._rows.reference())
+        if not entrants:
+            return "no candidate was trained to an end: there is nothing to train in full"
+        jobs = self._largest(entrants)
+        note = None
+        if jobs is None:
+            jobs, note = _shortened(entrants, self._ledger)
+        self._jobs = deque(jobs)
+        self._ledger.reserve([job.cost for job in jobs])
+        return note
+
+    def record(self) -> list[dict[str, Any]]:
+        """The jobs to come, as plain values."""
+        return [asdict(job) for job in self._jobs]
+
+    def take_up(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with the plan of an earlier session."""
+        self.planned = True
+        self._jobs = deque(Job(**record) for record in records)
+
+    def next(self, busy: int) -> Job | None:
+        """The next training, `busy` slots being taken; None where the budget holds no more."""
+        if not self._jobs and self._ledger.timed:
+            entrants = _entrants(self._rows.ranked(), self._rows.reference())
+            self._jobs = deque(self._largest(entrants, busy) or ())
+        while self._jobs:
+            job = self._jobs.popleft()
+            if not self._rows.has_final(job):
+                return job
+        return None
+
+    def seconds(self) -> float:
+        """What the jobs to come are expected to take, on one slot."""
+        return sum(job.seconds for job in self._jobs)
+
+    def _largest(self, entrants: Sequence[Row], busy: int = 0) -> list[Job] | None:
+        """What is missing of the most wanted plan that the budget holds; None where none fits."""
+        ledger = self._ledger
+        for candidates, seeds in PLANS:
+            if not ledger.timed and (candidates, seeds) == SMALLEST_UNTIMED:
+                return _jobs(entrants[: candidates + 1], seeds, ledger)
+            jobs = _jobs(entrants[: candidates + 1], seeds, ledger)
+            jobs = [job for job in jobs if not self._rows.has_final(job)]
+            costs = [job.cost for job in jobs]
+            fits = ledger.fits(costs, busy) if ledger.timed else ledger.worth(costs, UNTIMED_SHARE)
+            if fits:
+                return jobs
+        return None
+
+
+def forecast(ranked: Sequence[Row], reference: Row | None, ledger: Ledger) -> list[Job]:
+    """What the final training will be, while the search runs: the basis of the reserve.
+
+    Candidates still to be found are priced like trial 0; nothing before its first epoch.
     """
-    if reference is None or not (reference.get("epoch") or last):
+    if reference is None or not reference["epoch"]:
         return []
     jobs: list[Job] = []
-    plans = PLANS if ledger.timed else PLANS[:-1]  # without a clock, two seeds: there is a spread
-    for candidates, seeds in plans:
-        rows = list(ranked[:candidates])
-        if not last:
-            rows += [reference] * (candidates - len(rows))
-        jobs = [_job(row, seed, ledger) for seed in range(seeds) for row in [reference, *rows]]
-        if _affordable(jobs, ledger, last):
-            return jobs
-    if last and ledger.timed:
-        factor = min(1.0, ledger.shrink([job.cost for job in jobs]))
-        jobs = [_shorten(job, factor) for job in jobs]
+    for candidates, seeds in PLANS:
+        rows = [reference, *ranked[:candidates]]
+        rows += [reference] * (candidates + 1 - len(rows))
+        jobs = _jobs(rows, seeds, ledger)
+        share = RESERVE_SHARE if ledger.timed else UNTIMED_SHARE
+        if ledger.worth([job.cost for job in jobs], share):
+            break
     return jobs
 
 
-def _affordable(jobs: Sequence[Job], ledger: Ledger, last: bool) -> bool:
-    costs = [job.cost for job in jobs]
-    if not ledger.timed:
-        return ledger.worth(costs, UNTIMED_SHARE)
-    return ledger.fits(costs) if last else ledger.worth(costs, RESERVE_SHARE)
+def _entrants(ranked: Sequence[Row], reference: Row | None) -> list[Row]:
+    """Trial 0 first, so that in each round of seeds like is compared with like."""
+    own = [] if reference is None or reference["cause"] in BROKEN else [reference]
+    return [*own, *ranked]
 
 
-def _job(row: Row, seed_index: int, ledger: Ledger) -> Job:
+def _jobs(rows: Sequence[Row], seeds: int, ledger: Ledger) -> list[Job]:
+    return [_job(row, seed) for seed in range(seeds) for row in rows]
+
+
+def _job(row: Row, seed_index: int) -> Job:
     epochs = int(row["full_epochs"])
-    spent = float(row.get("device_seconds") or 0.0) / ledger.devices_per_trial
-    seconds = spent / max(int(row.get("epoch") or 0), 1) * epochs
+    seconds = START_SECONDS + float(row["epoch_seconds"] or 0.0) * epochs
     return Job(int(row["trial"]), seed_index, epochs, epochs, seconds)
 
 
+def _shortened(entrants: Sequence[Row], ledger: Ledger) -> tuple[list[Job], str]:
+    """One seed of the best candidate beside trial 0, shortened to fit; nothing where it would
+    be shorter than what the search has trained already."""
+    rows = list(entrants[:2])
+    whole = _jobs(rows, 1, ledger)
+    factor = min(1.0, ledger.shrink([job.cost for job in whole]))
+    jobs = [_shorten(job, factor) for job in whole]
+    text = ledger.budget.text
+    if all(job.epochs <= int(row["epoch"]) for job, row in zip(jobs, rows, strict=True)):
+        return [], (
+            f"the budget of {text} left no time for a final training: the networks are those of "
+            "the search, as far as they were trained; go on with a larger --budget"
+        )
+    first = jobs[0]
+    return jobs, (
+        f"final training shortened to {first.epochs} of {first.full_epochs} epochs: the budget of "
+        f"{text} left no time for more"
+    )
+
+
 def _shorten(job: Job, factor: float) -> Job:
-    epochs = max(1, int(job.full_epochs * factor))
-    return replace(job, epochs=epochs, seconds=job.seconds * epochs / job.full_epochs)
+    epochs = int(job.full_epochs * factor)
+    return replace(job, epochs=epochs, seconds=job.seconds * factor)

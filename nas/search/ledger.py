@@ -15,7 +15,7 @@ from ..units import Budget
 RESERVE_SHARE = 1 / 3  # of each bound, the most that full final trainings may keep back
 RESERVE_LEAST = 1 / 2  # of each bound, the most that even the smallest final training may
 CLOSING_SECONDS = 2.0  # of wall clock, kept for ending the workers (Ray takes 1.4 s)
-SAFETY = 1.1  # forecasts of finals are held against the budget with this margin
+SAFETY = 1.2  # forecasts of finals are held against the budget with this margin
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Ledger:
         self.device_seconds = 0.0
         self.trials = 0
         self.epochs = 0
+        self.promised_epochs = 0  # that running trials will take at the least
+        self._search_began = 0.0
         self._reserve: tuple[FinalCost, ...] | None = None
 
     @property
@@ -85,15 +87,23 @@ class Ledger:
         """
         wall, device, epochs = self._reserved()
         pairs = (
-            (self.wall_seconds, self._wall_bound, wall),
+            (self._searching(self.wall_seconds), self._searching(self._wall_bound), wall),
             (self.device_seconds, self.budget.device_seconds, device),
             (float(self.epochs), self.budget.epochs, epochs),
             (float(self.trials), self.budget.trials, 0.0),
         )
         return max(
-            (used / max(bound - (kept or 0.0), 1e-9) for used, bound, kept in pairs if bound),
+            (
+                (used or 0.0) / max(bound - (kept or 0.0), 1e-9)
+                for used, bound, kept in pairs
+                if bound
+            ),
             default=0.0,
         )
+
+    def _searching(self, seconds: float | None) -> float | None:
+        """Wall seconds since the first trial began; the time before it is nobody's."""
+        return None if seconds is None else seconds - self._search_began
 
     def share(self) -> float:
         """How much of the whole budget is spent: 0 to 1 and beyond."""
@@ -111,18 +121,49 @@ class Ledger:
         """Wall seconds that the final training takes, as forecast last."""
         return self._cost(self._reserve)[0] if self._reserve else 0.0
 
-    def forecast(self, final_seconds: float) -> float | None:
-        """Wall seconds to the end at this pace; None before there is a pace."""
-        share = self.search_share()
-        if share < 0.01:
-            return None
-        rest = self.wall_seconds * max(0.0, 1 / share - 1) + final_seconds
-        wall = self.budget.wall_seconds
-        return rest if wall is None else min(rest, max(0.0, wall - self.wall_seconds))
+    def seconds_left(self, final_seconds: float) -> float | None:
+        """Wall seconds to the end, estimated; None before there is a pace to go by.
+
+        `final_seconds`: wall time of the final training, for budgets that do not bound time.
+        """
+        budget, estimates = self.budget, []
+        if self._wall_bound is not None:
+            estimates.append(self._wall_bound - self.wall_seconds)
+        if budget.device_seconds is not None:
+            pace = self.slots * self.devices_per_trial
+            estimates.append((budget.device_seconds - self.device_seconds) / pace)
+        elapsed = self.wall_seconds - self._search_began
+        counted = ((self.trials - self.slots, budget.trials), (self.epochs, budget.epochs))
+        for used, bound in counted:
+            if bound is not None and used > 0:
+                left = max(0.0, (bound - used) * elapsed / used)
+                estimates.append(left + (final_seconds if bound == budget.trials else 0.0))
+        return max(0.0, min(estimates)) if estimates else None
+
+    def search_slot_seconds(self) -> float | None:
+        """Seconds that the slots together still have for the search; None without a bound."""
+        wall, device, _ = self._reserved()
+        left = []
+        if self._wall_bound is not None:
+            left.append((self._wall_bound - (wall or 0.0) - self.wall_seconds) * self.slots)
+        if self.budget.device_seconds is not None:
+            kept = self.budget.device_seconds - (device or 0.0)
+            left.append((kept - self.device_seconds) / self.devices_per_trial)
+        return max(0.0, min(left)) if left else None
+
+    def begin_search(self) -> None:
+        """The first trial has its slot: the shares of the stages count from here."""
+        if self._search_began == 0.0:
+            self._search_began = self.wall_seconds
 
     def search_over(self) -> bool:
         """Nothing is left for the search but what the final training needs."""
-        return self.search_share() >= 1.0
+        return self.search_share() >= 1.0 or self._promised()
+
+    def _promised(self) -> bool:
+        """Running trials will use up the epochs that are left."""
+        bound = self.budget.epochs
+        return bound is not None and self.epochs + self.promised_epochs >= bound
 
     def time_is_up_for_search(self) -> bool:
         """Running trials have to stop too (a bound on trials lets them finish)."""
@@ -143,13 +184,13 @@ class Ledger:
             or _reached(float(self.epochs), self.budget.epochs, 0.0)
         )
 
-    def fits(self, finals: Sequence[FinalCost], share: float = 1.0) -> bool:
-        """Whether these trainings fit into `share` of what is left of every bound."""
-        return self.shrink(finals, share) >= 1.0
+    def fits(self, finals: Sequence[FinalCost], busy: int = 0) -> bool:
+        """Whether these trainings fit into what is left, `busy` slots being taken."""
+        return self.shrink(finals, busy) >= 1.0
 
-    def shrink(self, finals: Sequence[FinalCost], share: float = 1.0) -> float:
+    def shrink(self, finals: Sequence[FinalCost], busy: int = 0) -> float:
         """The factor by which the trainings had to be shortened to fit; 1 or more: they fit."""
-        wall, device, epochs = self._cost(finals)
+        wall, device, epochs = self._cost(finals, busy)
         budget = self.budget
         left = (
             (self._wall_bound, self.wall_seconds, wall * SAFETY),
@@ -157,7 +198,7 @@ class Ledger:
             (budget.epochs, float(self.epochs), float(epochs)),
         )
         return min(
-            ((bound - used) * share / max(need, 1e-9) for bound, used, need in left if bound),
+            ((bound - used) / max(need, 1e-9) for bound, used, need in left if bound),
             default=float("inf"),
         )
 
@@ -185,9 +226,9 @@ class Ledger:
             _held(float(epochs), budget.epochs),
         )
 
-    def _cost(self, finals: Sequence[FinalCost]) -> tuple[float, float, int]:
-        """Wall seconds (longest first over the slots), device-seconds, epochs."""
-        ends = [0.0] * self.slots
+    def _cost(self, finals: Sequence[FinalCost], busy: int = 0) -> tuple[float, float, int]:
+        """Wall seconds (longest first over the free slots), device-seconds, epochs."""
+        ends = [0.0] * max(1, self.slots - busy)
         for final in sorted(finals, key=lambda final: -final.seconds):
             ends[ends.index(min(ends))] += final.seconds
         device = sum(final.seconds for final in finals) * self.devices_per_trial

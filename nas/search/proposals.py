@@ -19,6 +19,7 @@ from .table import Table
 
 DUPLICATES_IN_A_ROW = 100  # then the space is exhausted
 INFEASIBLE_IN_A_ROW = 200  # then plain draws say how much of the space fits at all
+LEAST_TRAINED = 6  # trials of a stage before its ranges are narrowed
 SAMPLE = 1000  # plain draws for that
 GIVE_UP_AFTER = 1000  # misfits in a row, however many plain draws fit
 
@@ -199,8 +200,9 @@ class Proposer:
             return
         records = list(self._studies.records(self.stage.name))
         ranked = best_first(records)
-        if not any(record.cause == "finished" for record in ranked):
-            return
+        trained = [record for record in ranked if record.carried_from is None]
+        if len(trained) < LEAST_TRAINED or trained[0].cause == "pruned":
+            return  # too little to narrow ranges by
         slower = stages.FINE_FRACTION / self.stage.fraction if self._ledger.timed else 1.0
         forecast = self._ledger.trials * (1 - share) / max(share, 1e-9) / slower
         elite = min(stages.MOST_ELITE, max(stages.LEAST_ELITE, len(ranked) // 4))

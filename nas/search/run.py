@@ -64,7 +64,8 @@ def search(
     )
     run.log(f"search begins: budget {request.budget}, {slots}")
     refresh = _refresher(core, view)
-    backend.execute(core, prepared.data.without_test(), slots, refresh)
+    if not core.ledger.spent():  # a few seconds may be gone before anything could begin
+        backend.execute(core, prepared.data.without_test(), slots, refresh)
     state = core.finish()
     run.log(f"search ends: {state['stopped']}")
     return state

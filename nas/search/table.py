@@ -19,15 +19,15 @@ CAUSES = (
     "budget",
 )  # fmt: skip
 ADVICE = {
-    "exploded": "lower the upper end of recipe.lr",
-    "nan": "lower the upper end of recipe.lr, and look for bad pixels in the data",
+    "exploded": "lower recipe.lr, or the upper end of its range",
+    "nan": "lower recipe.lr, or the upper end of its range, and look for bad pixels in the data",
     "out_of_memory": "set limits.memory, or lower recipe.batch_size",
     "failed": "see log.txt in the run folder for the traceback",
     "infeasible": "raise the limits of the space",
     "budget": "give a larger budget, or fewer epochs (--set recipe.epochs=…)",
     "pruned": "give a larger budget",
 }
-HIDDEN = ("digest", "full_epochs", "seed_index")  # of a row: not for trials.csv
+HIDDEN = ("digest", "full_epochs", "seed_index", "epoch_seconds")  # of a row: not for trials.csv
 
 
 class Table:
@@ -57,6 +57,9 @@ class Table:
             cause=record.cause, validation=record.value, epoch=record.epoch,
             device_seconds=round(record.device_seconds, 3), error=record.error,
         )  # fmt: skip
+        if record.epoch:  # the driver's measure: an upper bound, the worker's own is not kept
+            spent = record.device_seconds / record.epoch
+            self.rows[record.number]["epoch_seconds"] = spent
         if record.cause is not None:
             self._drop_checkpoints(record.number)
 
@@ -69,9 +72,20 @@ class Table:
         write_text(folder / "architecture.yaml", text)
         self._row(number, stage, decisions, plan)
 
-    def progress(self, number: int, epoch: int, value: float, device_seconds: float) -> None:
-        """An epoch's end."""
+    def progress(
+        self,
+        number: int,
+        epoch: int,
+        value: float,
+        device_seconds: float,
+        epoch_seconds: float | None,
+    ) -> None:
+        """An epoch's end. `epoch_seconds`: what it took without the start of its worker."""
         row = self.rows[number]
+        if epoch_seconds is None:
+            epoch_seconds = device_seconds / epoch
+        fastest = row["epoch_seconds"]  # the first epoch warms the worker up
+        row["epoch_seconds"] = epoch_seconds if epoch <= 2 else (fastest + epoch_seconds) / 2
         row.update(epoch=epoch, validation=value, device_seconds=round(device_seconds, 3))
 
     def end(
@@ -176,9 +190,7 @@ class Table:
         entries = [self._entry(candidate, rows, True) for candidate, rows in groups.items()]
         if not entries:
             entries = self._stand_ins()
-        return sorted(
-            entries, key=lambda entry: (not entry["complete"], -entry["validation"], entry["macs"])
-        )
+        return sorted(entries, key=lambda entry: (-entry["validation"], entry["macs"]))
 
     def obituary(self) -> str:
         """Why nothing survived, and what to change."""
@@ -197,7 +209,8 @@ class Table:
             "epochs": plan["epochs"], "epoch": 0, "device_seconds": 0.0,
             "params": plan["params"], "macs": plan["macs"], "seed": plan["seed"],
             "candidate": plan.get("candidate"), "error": None, "digest": plan["digest"],
-            "full_epochs": plan["full_epochs"], "seed_index": plan.get("seed_index"), **decisions,
+            "full_epochs": plan["full_epochs"], "seed_index": plan.get("seed_index"),
+            "epoch_seconds": None, **decisions,
         }  # fmt: skip
 
     def _drop_checkpoints(self, number: int) -> None:
