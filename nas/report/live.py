@@ -19,6 +19,7 @@ from ..units import show_seconds
 from .words import counted, percent
 
 LINE_SECONDS = 5.0  # the least between two plain lines
+SILENT_SECONDS = 60.0  # a sign of life, when nothing has changed for so long
 MOST_RUNNING = 8  # trials shown with a bar of their own
 HINT = "Ctrl-C once: stop, export the best so far. Nothing is lost."
 
@@ -106,7 +107,7 @@ def bar(share: float, width: int) -> ProgressBar:
 
 
 class PlainView:
-    """A line when something changed, for logs and pipes."""
+    """A line when something changed, and once a minute, for logs and pipes."""
 
     def __init__(
         self, console: Console, tail: Tail | None = None, *, verbose: bool = False
@@ -120,7 +121,7 @@ class PlainView:
             self._print(f"  {line}")
         news = (status.stage, tuple(status.counts.items()), status.best, len(status.running))
         now = time.monotonic()
-        if news == self._shown or now - self._at < LINE_SECONDS:
+        if now - self._at < (SILENT_SECONDS if news == self._shown else LINE_SECONDS):
             return
         self._shown, self._at = news, now
         self._print(line_of(status))

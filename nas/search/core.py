@@ -214,8 +214,16 @@ class Core:
             for epoch in Rungs.at(record.plan["epochs"]):
                 if epoch in record.values:
                     self._rungs_of(record.stage).record(epoch, record.values[epoch])
-        if record.running:
+        if record.running and (self.run.trial(record.number) / "architecture.yaml").exists():
             self._queue.append(self._revive(record))
+        elif record.running:
+            self._lose(record, "its folder was deleted")
+
+    def _lose(self, record: Record, why: str) -> None:
+        assert record.number is not None
+        self.run.log(f"trial {record.number} cannot go on: {why}")
+        self._studies.end(record.stage, self._studies.reopen(record), "failed", error=why)
+        self.table.rows[record.number].update(cause="failed", error=why)
 
     def _take_up_nameless(self, record: Record) -> None:
         if record.running:  # killed between its asking and its number: nothing was trained

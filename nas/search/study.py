@@ -7,6 +7,7 @@ digest, params, macs), `device_seconds`, `epoch`, `cause`.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,8 +36,6 @@ TOLD = {
     "stalled": TrialState.COMPLETE,
     "failed": TrialState.FAIL,
 }  # every other cause is told PRUNED
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,13 @@ class Studies:
 
     def create(self, stage: str, record: Mapping[str, object]) -> None:
         """Begin a stage's study; `finish_creating` marks it whole."""
-        study = optuna.create_study(
-            storage=self._storage,
-            study_name=f"{self._run}.{stage}",
-            direction="maximize",
-            sampler=self._sampler(self._count()),
-        )
+        with _quietly():
+            study = optuna.create_study(
+                storage=self._storage,
+                study_name=f"{self._run}.{stage}",
+                direction="maximize",
+                sampler=self._sampler(self._count()),
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(["validation accuracy"])  # the dashboard's axis
@@ -234,6 +234,17 @@ def distribution(hole: Hole) -> BaseDistribution:
     return FloatDistribution(
         float(hole.low), float(hole.high), log=hole.kind == "log", step=hole.step
     )
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Optuna's own lines; its verbosity is the user's again afterwards."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def best_first(records: Sequence[Record]) -> list[Record]:
