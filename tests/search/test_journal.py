@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import time
+import subprocess
+import sys
 import warnings
 
 import optuna
@@ -60,20 +58,23 @@ def test_an_untouched_journal_stays_untouched(journal):
     assert journal.read_bytes() == whole
 
 
-def _hold(path, ready):
-    KernelLock(path).acquire()
-    ready.set()
-    time.sleep(60)
+HOLD = """
+import sys, time
+from pathlib import Path
+from nas.search.journal import KernelLock
+KernelLock(Path(sys.argv[1])).acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 def test_the_lock_dies_with_its_process(journal):
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    holder = context.Process(target=_hold, args=(journal, ready))
-    holder.start()
-    assert ready.wait(60)
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.join()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(journal)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Optuna warns while it waits for a stale lock
         assert len(trials(journal)) == 3
