@@ -10,7 +10,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nas.search.journal import KernelLock, mend_journal, open_journal
+from nas.search.journal import mend_journal, open_journal
 
 
 @pytest.fixture
