@@ -170,6 +170,10 @@ class Core:
             self.ending = why
             self.run.log(f"stopping: {why}")
 
+    def give_up(self, why: str) -> None:
+        """End before anything could begin."""
+        self._end_search("budget", why)
+
     @property
     def live(self) -> int:
         """Trials that hold a slot now."""

@@ -59,6 +59,11 @@ class Ledger:
         return self._clock() - self._started
 
     @property
+    def wall_left(self) -> float:
+        """Seconds of wall clock that are left; infinite where the budget does not bound them."""
+        return float("inf") if self._wall_bound is None else self._wall_bound - self.wall_seconds
+
+    @property
     def timed(self) -> bool:
         """Whether anything but the number of trials bounds the search."""
         bounds = (self.budget.wall_seconds, self.budget.device_seconds, self.budget.epochs)

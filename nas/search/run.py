@@ -33,6 +33,7 @@ from .study import Studies
 from .table import Table
 
 PACKAGES = ("nas-toolkit", "torch", "optuna", "ray", "numpy", "pandas", "plotly")
+STARTING_SECONDS = 8.0  # Ray and its workers, with torch in them: 5 to 8 s on two cores
 View = Callable[[Status], None]
 
 
@@ -64,7 +65,13 @@ def search(
     )
     run.log(f"search begins: budget {request.budget}, {slots}")
     refresh = _refresher(core, view)
-    if not core.ledger.spent():  # a few seconds may be gone before anything could begin
+    left = max(core.ledger.wall_left, 0.0)
+    if left < STARTING_SECONDS:
+        core.give_up(
+            f"the budget of {request.budget} leaves {left:.0f} s, and the workers alone "
+            f"take some {STARTING_SECONDS:.0f} s to start: give at least 30s"
+        )
+    else:
         backend.execute(core, prepared.data.without_test(), slots, refresh)
     state = core.finish()
     run.log(f"search ends: {state['stopped']}")

@@ -104,3 +104,10 @@ def test_a_recipe_that_explodes_is_stopped_within_ten_steps_and_nothing_survives
     for folder in (tmp_path / "run" / "trials").iterdir():
         with (folder / "metrics.csv").open() as file:
             assert list(csv.DictReader(file)) == []
+
+
+def test_a_budget_shorter_than_the_start_of_the_workers_is_kept_and_explained(nas):
+    done = nas(*WORDS, "--budget", "2s", "--json")
+    assert done.code == 1
+    assert done.json["best"] is None and done.json["stopped"] == "budget"
+    assert "give at least 30s" in done.err
