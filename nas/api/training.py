@@ -16,8 +16,8 @@ from ..errors import NasError, RunError, UserError
 from ..models import cost
 from ..rundir import RunDir, write_text
 from ..search import trainable
-from ..search.core import Ask
 from ..search.request import check_default, pick_device
+from ..search.work import Ask
 from ..space import Architecture, load, require_architecture
 from ..train.recipe import Recipe
 

@@ -21,8 +21,9 @@ from types import FrameType
 from typing import Any
 
 from ..data import ImageData
-from .core import Ask, Core, Signal
+from .core import Core
 from .trainable import Worker
+from .work import Ask, Signal
 
 # read by Ray when it is imported
 QUIET = {

@@ -7,10 +7,8 @@ studies, so that a new Core on the same storage goes on where a killed one stood
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,47 +22,12 @@ from .proposals import Proposer
 from .rungs import Rungs
 from .study import Record, Studies, Trial
 from .table import Table
+from .work import Ask, Live, Signal
 
 SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
 RETRIES = 2  # of a trial whose worker died
 FEW_TRIALS = 6  # trials of trial 0's cost, below which a budget is called small
 SAVE_SECONDS = 1.0  # between two writes of a running trial's cost
-
-
-class Signal(enum.Enum):
-    """What `next` says when it has no work."""
-
-    WAIT = "wait"
-    DONE = "done"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A trial to train, in plain values that travel to a worker."""
-
-    number: int
-    stage: str
-    architecture: str  # the text of its file
-    epochs: int
-    seed: int
-    folder: str
-    known_epoch: int  # the last epoch the study knows; the checkpoint may be ahead of it
-    early_stopping: bool
-
-
-@dataclass
-class Live:
-    """A trial that holds a slot, or waits to get one back."""
-
-    ask: Ask
-    trial: Trial
-    paid_until: float = 0.0
-    device_seconds: float = 0.0
-    epoch: int = 0
-    value: float | None = None
-    deaths: int = 0
-    rungs: set[int] = field(default_factory=set)  # passed already
-    saved: float = float("-inf")
 
 
 class Core:
@@ -139,11 +102,15 @@ class Core:
             self._failed(live, str(report["cause"]), str(report["error"]))
         elif report["kind"] == "epoch":
             self._epoch(live, report)
+        else:
+            live.share = float(report["share"])
         if number in self._live:
             if self.ending:
                 self._suspend(live)
             elif self._out_of_budget(live):
                 self._end(live, "budget")
+                if number == 0 and live.epoch == 0:
+                    self._note(self._too_small(live))
             else:
                 self._save(live)
         return number not in self._live
@@ -326,6 +293,12 @@ class Core:
             f"of its default network takes {show_seconds(epoch_seconds)}, a trial has up to "
             f"{live.ask.epochs}; give a larger one, or fewer epochs (--set recipe.epochs=…)"
         )
+
+    def _too_small(self, live: Live) -> str:
+        seconds = live.device_seconds / self.ledger.devices_per_trial
+        full = self.table.rows[0]["full_epochs"]
+        budget = self.ledger.budget.text
+        return finals.too_small(budget, seconds, live.share, live.ask.epochs + full)
 
     def _passes(self, live: Live, epoch: int, value: float) -> bool:
         """Whether successive halving lets the trial go on past this epoch."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from .ledger import RESERVE_SHARE, FinalCost, Ledger
+from ..units import show_seconds
+from .ledger import RESERVE_SHARE, SAFETY, FinalCost, Ledger
 
 STAGE = "final"
 # (candidates beside trial 0, seeds), the most wanted first
@@ -63,6 +64,8 @@ class Finals:
         entrants = _entrants(self._rows.ranked(), self._rows.reference())
         if not entrants:
             return "no candidate was trained to an end: there is nothing to train in full"
+        if not any(row["epoch"] for row in entrants):
+            return None  # said already: the budget ended within trial 0's first epoch
         jobs = self._largest(entrants)
         note = None
         if jobs is None:
@@ -142,6 +145,23 @@ def _job(row: Row, seed_index: int) -> Job:
     epochs = int(row["full_epochs"])
     seconds = START_SECONDS + float(row["epoch_seconds"] or 0.0) * epochs
     return Job(int(row["trial"]), seed_index, epochs, epochs, seconds)
+
+
+def too_small(budget: str, seconds: float, share: float, epochs: int) -> str:
+    """What to say when the budget ended within the first epoch of trial 0.
+
+    seconds, share  spent on that epoch, and how much of its steps they made
+    epochs          of the smallest search: trial 0, and its final training
+    """
+    said = f"the budget of {budget} ended within the first epoch of the default network"
+    if share <= 0:
+        return f"{said}, before its first step was done: give a much larger one"
+    epoch = seconds / share
+    return (
+        f"{said}: an epoch takes about {show_seconds(epoch)} here, and training that one network "
+        f"in full about {show_seconds(SAFETY * epoch * epochs)}; give several times that, fewer "
+        "epochs (--set recipe.epochs=…), or a space of smaller networks"
+    )
 
 
 def _shortened(entrants: Sequence[Row], ledger: Ledger) -> tuple[list[Job], str]:

@@ -25,7 +25,7 @@ from ..train.epoch import EpochReport
 from ..train.guard import violation
 from ..train.loop import Trainer
 from ..train.recipe import Recipe
-from .core import Ask
+from .work import Ask
 
 PAUSE_SECONDS = 1.0  # the most between two reports: how late a stop can come
 Report = dict[str, Any]
@@ -85,7 +85,7 @@ def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
             yield as_report(report)
     for step in trainer.run(pause_every=PAUSE_SECONDS):
         if step is None:
-            yield {"kind": "pause"}
+            yield {"kind": "pause", "share": trainer.share_of_epoch}
             continue
         if step.stop not in ("exploded", "nan"):
             save(trainer, folder / "checkpoint.pt", loaded.digest)

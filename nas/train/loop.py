@@ -94,6 +94,11 @@ class Trainer:
         turn = Turn(self.device, pause_every)
         return take_turns(self._train(turn), turn)
 
+    @property
+    def share_of_epoch(self) -> float:
+        """How much of the running epoch's steps are done: 0 between epochs, at most 1."""
+        return self.steps / len(self._cuts) - len(self.history) if self._within_epoch else 0.0
+
     def state(self) -> dict[str, Any]:
         """All that a resumed training needs: tensors on the CPU and plain values, a copy.
 

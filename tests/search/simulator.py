@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from nas.rundir import Request, RunDir
-from nas.search.core import Ask, Core, Signal
+from nas.search.core import Core
 from nas.search.journal import open_journal
 from nas.search.ledger import Ledger
 from nas.search.proposals import Proposer
 from nas.search.strategies import STRATEGIES
 from nas.search.study import Studies
 from nas.search.table import Table
+from nas.search.work import Ask, Signal
 from nas.space import Architecture, Space, parse
 from nas.units import parse_budget
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from nas.search.study import Record
 from nas.search.table import CAUSES
+from nas.search.work import Ask, Signal
 
 from .simulator import TEXT, Price, Simulation, quadratic
 
@@ -298,3 +299,19 @@ def _write_checkpoints(simulation: Simulation) -> bool:
         if row["cause"] is None and row["stage"] != "final":
             (simulation.run.trial(number) / "checkpoint.pt").touch()
     return len(simulation.trained) > 20
+
+
+def test_a_budget_that_ends_within_the_first_epoch_says_how_long_one_takes(tmp_path):
+    simulation = Simulation(tmp_path / "run", "60s")
+    core, clock = simulation.core, simulation.clock
+    ask = core.next()
+    assert isinstance(ask, Ask) and ask.number == 0
+    core.on_start(0)
+    clock.now = 30.0
+    assert not core.on_report(0, {"kind": "pause", "share": 0.125})
+    clock.now = 59.0
+    assert core.on_report(0, {"kind": "pause", "share": 0.25})
+    assert core.next() is Signal.DONE
+    notes = core.finish()["notes"]
+    assert any("an epoch takes about 3 min 56 s here" in note for note in notes), notes
+    assert not any("networks are those of the search" in note for note in notes)

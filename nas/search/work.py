@@ -1,0 +1,45 @@
+"""The work that the core hands to a backend: what a trial is while it is trained."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from .study import Trial
+
+
+class Signal(enum.Enum):
+    """What `next` says when it has no work."""
+
+    WAIT = "wait"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A trial to train, in plain values that travel to a worker."""
+
+    number: int
+    stage: str
+    architecture: str  # the text of its file
+    epochs: int
+    seed: int
+    folder: str
+    known_epoch: int  # the last epoch the study knows; the checkpoint may be ahead of it
+    early_stopping: bool
+
+
+@dataclass
+class Live:
+    """A trial that holds a slot, or waits to get one back."""
+
+    ask: Ask
+    trial: Trial
+    paid_until: float = 0.0
+    device_seconds: float = 0.0
+    epoch: int = 0
+    value: float | None = None
+    share: float = 0.0  # of the epoch that runs
+    deaths: int = 0
+    rungs: set[int] = field(default_factory=set)  # passed already
+    saved: float = float("-inf")
