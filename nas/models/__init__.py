@@ -6,7 +6,15 @@ importing the file registers it.
 
 from __future__ import annotations
 
-from . import conv, dense, norm_act, pool, residual, stem  # noqa: F401  (registers their operators)
+from . import (  # noqa: F401  (registers their operators)
+    composites,
+    conv,
+    dense,
+    norm_act,
+    pool,
+    residual,
+    stem,
+)
 from .building import build
 from .pricing import Cost, RowCost, cost
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import cast
-
 from torch import nn
 
 from ..errors import ShapeError
 from ..space import Architecture
-from .rows import Known, Row, image_size, walk, with_fitting_size
+from .image import image_size, with_fitting_size
 from .tally import Tally
+from .walk import walk
 
 
 def build(
@@ -29,21 +27,9 @@ def build(
     Raises ShapeError, with the row's file:line, where the rows do not fit each other or the image.
     """
     height, width = image_size(architecture, size)
-    children: OrderedDict[str, nn.Module] = OrderedDict()
-
-    def on_step(row: Row, known: Known) -> None:
-        context = {key: known[key] for key in row.operator.context}
-        module = row.operator.module(**context, **row.settings)
-        if row.repeat is None:
-            children[row.name] = module
-        else:
-            repetitions = children.setdefault(row.name, nn.Sequential())
-            cast(nn.Sequential, repetitions).append(module)
-
     try:
-        walk(architecture, classes, Tally(channels, height, width), on_step=on_step)
+        return walk(architecture, classes, Tally(channels, height, width), make=True)
     except ShapeError as error:
         raise with_fitting_size(
             error, architecture, classes, channels, (height, width)
         ) from error.__cause__
-    return nn.Sequential(children)

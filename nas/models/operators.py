@@ -7,6 +7,12 @@ read from the annotation (see `settings.py`; plain `int`, `float`, `bool` and `L
     in_channels  channels of the row's input
     size         (height, width) of the row's input
     activated    whether the row's input has just been through an activation
+    previous     (channels, height, width) of the output before the row's input; `forward` then
+                 takes that output as its second argument (class attribute `looks_back = True`)
+    depth        how far down the network this unit stands, among those with a `drop_path`: (0, 1]
+
+A composite (`rows`, `branches`) is a row that holds rows: its `cost` gets `take`, which walks
+such a list, and returns the settings with modules in the place of the lists.
 """
 
 from __future__ import annotations
@@ -20,7 +26,8 @@ from torch import nn
 
 from ..registry import REQUIRED, SIGNATURES, Registry, Setting, Signature
 
-KNOWN_BY_BUILDER = ("in_channels", "size", "activated")
+KNOWN_BY_BUILDER = ("in_channels", "size", "activated", "previous", "depth")
+COMPOSITE = ("rows", "branches")
 PLAIN = {int: Setting(("int",)), float: Setting(("float",)), bool: Setting(("bool",))}
 
 
@@ -31,6 +38,7 @@ class Operator:
     defaults  every setting with its default, REQUIRED where it has none
     context   which of KNOWN_BY_BUILDER its `__init__` takes
     cost      `cost(tally, **settings)` moves the tally over one application of the operator
+    composite whether it holds rows
     """
 
     name: str
@@ -38,6 +46,7 @@ class Operator:
     cost: Callable[..., None]
     defaults: dict[str, Any]
     context: tuple[str, ...]
+    composite: bool
 
 
 OPERATORS: Registry[Operator] = Registry("operator", home="nas.models")
@@ -58,7 +67,8 @@ def operator(name: str) -> Callable[[M], M]:
         defaults = {key: setting.default for key, setting in settings.items()}
         context = tuple(key for key in KNOWN_BY_BUILDER if key in parameters)
         cost: Callable[..., None] = module.cost  # type: ignore[attr-defined]
-        OPERATORS.add(name, Operator(name, module, cost, defaults, context))
+        composite = any(key in settings for key in COMPOSITE)
+        OPERATORS.add(name, Operator(name, module, cost, defaults, context, composite))
         about = (inspect.getdoc(module) or "").split("\n")[0]
         SIGNATURES.add(name, Signature(name, settings, about))
         return module

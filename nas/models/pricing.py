@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from ..errors import ShapeError
 from ..space import Architecture
-from .rows import Row, image_size, walk, with_fitting_size
+from .image import image_size, with_fitting_size
+from .table import Row
 from .tally import Tally
+from .walk import walk
 
 BYTES = 4  # of a float32
 
@@ -50,7 +52,7 @@ class Cost:
                  the gradients in flight) + parameters, gradients, the optimizer's state and the
                  norms' running statistics; a library's workspace is not in it
     batch        what `memory` is for
-    rows         one RowCost a row, in order, added ones (see `rows.py`) included
+    rows         one RowCost a row, in order, added ones (see `walk.py`) included
     """
 
     params: int

@@ -53,6 +53,10 @@ def scale_rows(network: Sequence[Mapping[str, Any]], by: Factors) -> list[dict[s
         for key in ("channels", "width"):
             if isinstance(row.get(key), int):
                 scaled[key] = scale_channels(row[key], by.width)
+        if "rows" in row:
+            scaled["rows"] = scale_rows(row["rows"], by)
+        if "branches" in row:
+            scaled["branches"] = [scale_rows(rows, by) for rows in row["branches"]]
         rows.append(scaled)
     return rows
 

@@ -6,8 +6,10 @@ row of a file may hold there. A new kind of value is one line here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias
+
+from torch import nn
 
 from ..registry import Setting
 
@@ -65,3 +67,7 @@ SqueezeExcite = Annotated[
     float | Mapping[str, object],
     Setting(("float", "mapping"), low=0, high=1, fields=_SE_FIELDS, about="0: off"),
 ]
+
+# rows within rows, built by the walk before the row that holds them
+RowList = Annotated[nn.Module, Setting(("list",), about="rows, one after the other")]
+RowLists = Annotated[Sequence[nn.Module], Setting(("list",), about="lists of rows, in parallel")]

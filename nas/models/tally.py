@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+Place = tuple[int, int, int, bool, bool, int, int, int, int]
+
 
 class Misfit(Exception):
     """Shapes that do not fit; `small`: a larger image would. The caller adds row and line."""
@@ -24,6 +26,8 @@ class Tally:
 
     channels, height, width   shape of the tensor; `flat` once it is (N, channels)
     activated                 its last step was an activation (a pre-activation unit skips its own)
+    previous                  shape of the output before the present tensor, where a cell of the
+                              network looks back that far; else None
     pending                   a sum of pre-activation units, which waits for its norm and act
     params                    trainable parameters
     buffers                   running statistics of norms, in values
@@ -37,7 +41,7 @@ class Tally:
 
     __slots__ = (
         "activated", "activations", "buffers", "channels", "flat", "height", "jump_h", "jump_w",
-        "kept", "largest", "macs", "params", "pending", "view_h", "view_w", "width",
+        "kept", "largest", "macs", "params", "pending", "previous", "view_h", "view_w", "width",
     )  # fmt: skip
 
     def __init__(self, channels: int, height: int, width: int) -> None:
@@ -46,12 +50,13 @@ class Tally:
         self.params = self.buffers = self.macs = self.activations = 0
         self.kept = self.largest = channels * height * width
         self.view_h = self.view_w = self.jump_h = self.jump_w = 1
+        self.previous: tuple[int, int, int] | None = None
 
     # ------------------------------------------------------------------ state
     def state(self) -> tuple[object, ...]:
         """What a further repetition depends on: equal states cost the same."""
         return (self.channels, self.height, self.width, self.flat, self.activated,
-                self.jump_h, self.jump_w)  # fmt: skip
+                self.jump_h, self.jump_w, self.previous)  # fmt: skip
 
     def sums(self) -> tuple[int, ...]:
         """What only grows."""
@@ -68,6 +73,32 @@ class Tally:
         self.kept += times * (self.kept - kept)
         self.view_h += times * (self.view_h - view_h)
         self.view_w += times * (self.view_w - view_w)
+
+    def place(self) -> Place:
+        """Where the walk stands, without the sums: what parallel branches start from."""
+        return (self.channels, self.height, self.width, self.flat, self.activated,
+                self.view_h, self.view_w, self.jump_h, self.jump_w)  # fmt: skip
+
+    def go(self, place: Place) -> None:
+        """Stand where `place()` was taken; the sums stay."""
+        (self.channels, self.height, self.width, self.flat, self.activated,
+         self.view_h, self.view_w, self.jump_h, self.jump_w) = place  # fmt: skip
+
+    def join(self, ends: list[Place], how: str) -> None:
+        """Concatenate ("concat") or add ("add") what branches ended with, at these places."""
+        ends = sorted(ends, key=lambda end: end[5:7])  # ends with the widest view
+        for end in ends:
+            if end[1:4] != ends[0][1:4] or (how == "add" and end[0] != ends[0][0]):
+                raise Misfit(_join_fault(ends, how))
+        self.go(ends[-1])
+        self.activated = how == "concat" and all(end[4] for end in ends)
+        self.view_h = max(end[5] for end in ends)
+        self.view_w = max(end[6] for end in ends)
+        if how == "concat":
+            self.channels = sum(end[0] for end in ends)
+        values = self.channels * self.height * self.width
+        self.kept += values
+        self.largest = max(self.largest, values)
 
     def shape(self) -> str:
         """The tensor's shape in words: "64x8x8", or "64" once flat."""
@@ -221,6 +252,15 @@ def _window_fault(height: int, width: int, kernel: Any, stride: Any, padding: An
     return (
         f"its input is {height}x{width}, too small for kernel {_text(kernel)}, "
         f"stride {_text(stride)}, padding {_text(padding)}"
+    )
+
+
+def _join_fault(ends: list[Place], how: str) -> str:
+    shapes = ", ".join(f"{end[0]}x{end[1]}x{end[2]}" for end in ends)
+    alike = "height and width" if how == "concat" else "channels, height and width"
+    return (
+        f"its branches end with {shapes}: to {how} they must agree in {alike}; give them the "
+        f"same strides and 'same' padding{', and the same channels' if how == 'add' else ''}"
     )
 
 

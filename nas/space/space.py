@@ -15,6 +15,7 @@ from ..errors import SpaceError, hint
 from .compiler import Compiler
 from .document import Document, Value, canonical, compose
 from .holes import Hole
+from .places import line_of
 from .sections import (
     WITH_HOLES,
     check_data,
@@ -28,7 +29,7 @@ from .sections import (
     read_limits,
 )
 from .settings import check_overlap, check_row
-from .template import NOTHING, Choose, Fixed, Group, Rows, Run, Template, Untied, settle
+from .template import NOTHING, Choose, Fixed, Group, Run, Template, settle
 from .ties import tie
 from .writing import filled_text, with_block
 
@@ -176,19 +177,13 @@ class Architecture:
         """sha256 of network, defaults, input, scaling and recipe; equal for equal ones."""
         return _sha256([self.network, self.defaults, self.input, self.scaling, self.recipe])
 
-    def where(self, row_index: int) -> str:
-        """`file:line` of a row of `network`, for errors about its shape."""
-        return self.space.document.where(self._lines[row_index])
+    def where(self, *path: int) -> str:
+        """`file:line` of a row of `network`, for errors about its shape.
 
-    @cached_property
-    def _lines(self) -> list[int]:
-        lines: list[int] = []
-        for entry in _rows(self.space.sections["network"], self.decisions or {}).entries:
-            times = 1
-            if isinstance(entry, Untied):
-                times = entry.repeat.fill(Run(lambda hole: (self.decisions or {})[hole.name]))
-            lines.extend([entry.node.line] * times)
-        return lines
+        `path`: the row's number and, for a row within it, those of the branch and of that row.
+        """
+        line = line_of(self.space.sections["network"], path, self.decisions or {})
+        return self.space.document.where(line)
 
     def with_section(self, key: str, mapping: dict[str, Any]) -> str:
         """The text with the top-level block `key` (data, found) replaced or appended."""
@@ -300,14 +295,6 @@ def fill_with(space: Space, choose: Choose, within: Mapping[str, Hole] = NOTHING
 
 def _default(hole: Hole) -> Value:
     return hole.default
-
-
-def _rows(network: Template, decisions: Decisions) -> Rows:
-    """The list of rows that was chosen, where `network` itself is a choice."""
-    while not isinstance(network, Rows):
-        chosen = decisions[network.path]
-        network = network.contents[chosen]  # type: ignore[attr-defined]
-    return network
 
 
 def _sha256(value: Any) -> str:

@@ -29,6 +29,20 @@ PLACES: tuple[tuple[list[dict[str, Any]], list[dict[str, Any]]], ...] = (
     ([{"name": "flat", "op": "flatten"}], [{"name": "head", "op": "linear"}]),
 )
 
+# what a setting that takes a list is tried with
+LISTS: dict[str, list[Any]] = {
+    "rows": [
+        [{"name": "a", "op": "conv", "channels": "x2", "kernel": [1, 3]}],
+        [{"op": "conv", "channels": 8, "stride": 2}, {"op": "residual", "channels": 8}],
+        [{"op": "residual", "channels": 8, "order": "pre"}],
+    ],
+    "branches": [
+        [[{"op": "activation"}], [{"op": "max_pool", "stride": 1, "kernel": 3, "padding": "same"}]],
+        [[{"op": "pointwise", "channels": 8}, {"op": "conv", "channels": 8}], [{"op": "norm_act"}]],
+        [[{"op": "residual", "channels": 8, "order": "pre"}], [{"op": "depthwise"}]],
+    ],
+}
+
 
 def values(key: str, setting: Setting) -> list[Any]:
     """Values that the signature allows, of every kind that it names."""
@@ -37,6 +51,8 @@ def values(key: str, setting: Setting) -> list[Any]:
         found += [False, True]
     if "int" in setting.kinds:
         found += [8, 16] if key in ("channels", "width") else [1, 2, 3, 4]
+    if "list" in setting.kinds:
+        found += LISTS[key]
     if "relative" in setting.kinds:
         found += ["x1", "x2"]
     if "pair" in setting.kinds:

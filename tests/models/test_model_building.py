@@ -182,3 +182,29 @@ def test_each_stack_is_closed_where_orders_mix() -> None:
 def test_the_added_rows_name_gives_way_to_a_stated_one() -> None:
     rows = [pre("a", 8), {"name": "a_end", "op": "conv", "channels": 8}, *HEAD]
     assert children(build(network(*rows), **KNOWN))[:3] == ["a", "a_end_2", "a_end"]
+
+
+def test_rows_within_rows_build_and_price() -> None:
+    text = """
+network:
+  - {name: stem, op: conv, channels: 8}
+  - name: stage
+    repeat: 3
+    rows:
+      - {name: wide, op: conv, channels: x2, stride: 2}
+      - name: mix
+        branches:
+          - [{op: pointwise, channels: 8}]
+          - [{op: pointwise, channels: 4}, {op: conv, channels: 8}]
+      - {op: max_pool, kernel: 2}
+  - {op: global_pool}
+  - {op: linear}
+"""
+    architecture = parse(text)
+    model = build(architecture, classes=10, channels=3, size=32)
+    price = cost(architecture, classes=10, channels=3, size=32)
+    assert price.params == sum(p.numel() for p in model.parameters())
+    # the convolution's stride and its x2 hold for the first repetition, the pool's for each
+    assert [row.shape for row in price.rows][:2] == [(8, 32, 32), (16, 2, 2)]
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+    assert "stage.2.mix.branches.1.conv.conv.weight" in model.state_dict()

@@ -133,3 +133,25 @@ def test_an_unknown_size_is_asked_for() -> None:
 def test_an_unknown_operator_suggests_the_nearest() -> None:
     with pytest.raises((UnknownName, SpaceError), match="'residual'"):
         build(parse(HEADER + "  - {op: residul}\n" + HEAD), classes=10, channels=3, size=8)
+
+
+def test_branches_of_different_sizes_name_them() -> None:
+    rows = (
+        "  - {name: mix, branches: [[{op: conv, channels: 8}],\n"
+        "      [{op: conv, channels: 16, stride: 2}]]}\n"
+    ) + HEAD
+    assert refused(rows) == (
+        "broken.yaml:3: row 'mix' (branches): its branches end with 8x32x32, 16x16x16: to concat "
+        "they must agree in height and width; give them the same strides and 'same' padding"
+    )
+
+
+def test_a_misfit_within_rows_names_the_inner_row_and_its_line() -> None:
+    rows = (
+        "  - name: mix\n"
+        "    branches:\n"
+        "      - [{op: conv, channels: 8}]\n"
+        "      - - {op: pointwise, channels: 6}\n"
+        "        - {name: odd, op: conv, channels: 8, groups: 4}\n"
+    ) + HEAD
+    assert refused(rows).startswith("broken.yaml:7: row 'odd' (conv): groups 4 must divide")

@@ -54,7 +54,8 @@ def check_filled_file(space, architecture, decisions):
     assert again.recipe == architecture.recipe
     assert again.digest == architecture.digest
     assert match(space, again) == decisions
-    assert len(architecture._lines) == len(architecture.network)
+    places = [architecture.where(row) for row in range(len(architecture.network))]
+    assert all(place.startswith(f"{architecture.path}:") for place in places)
     content = YAML(typ="safe", pure=True).load(text)
     assert json.loads(json.dumps(content)) == content
     for line in space.text.splitlines():

@@ -1,0 +1,65 @@
+"""The size of the images: what the file assumes, and what would fit where one does not."""
+
+from __future__ import annotations
+
+from ..errors import ShapeError, UserError
+from ..space import Architecture
+from .scaling import factors
+from .tally import Misfit, Tally
+from .walk import walk
+
+LARGEST_TRIED = 1024  # pixels; how far to look for an image size that would fit
+
+
+def image_size(architecture: Architecture, size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """(height, width) of the images: `size`, else what the file's `input` and `scaling` say."""
+    if size is None:
+        size = architecture.input.get("size")
+        side = size if isinstance(size, int) or size is None else max(size)
+        size = factors(architecture.scaling, side).resolution or size
+    if size is None:
+        raise UserError(
+            "the size of the images is not known: pass size=32, or write input: {size: 32} "
+            "into the file"
+        )
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise UserError(f"the size of the images is {height}x{width}: at least 1x1 is needed")
+    return height, width
+
+
+def with_fitting_size(
+    error: ShapeError,
+    architecture: Architecture,
+    classes: int,
+    channels: int,
+    size: tuple[int, int],
+) -> ShapeError:
+    """The error, and where a larger image would help, the smallest square one that fits."""
+    if not (isinstance(error.__cause__, Misfit) and error.__cause__.small):
+        return error
+
+    def fits(side: int) -> bool:
+        try:
+            walk(architecture, classes, Tally(channels, side, side))
+        except ShapeError:
+            return False
+        return True
+
+    low, high = min(size), 2 * max(size)
+    while high <= LARGEST_TRIED and not fits(high):
+        low, high = high, 2 * high
+    text = f"{error}; the image is {size[0]}x{size[1]}"
+    if high > LARGEST_TRIED:
+        return _with_place(f"{text}; take out a stride or a pool", error)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    text += f": at least {high}x{high} fits, or take out a stride or a pool"
+    return _with_place(text, error)
+
+
+def _with_place(text: str, error: ShapeError) -> ShapeError:
+    longer = ShapeError(text)
+    longer.where = error.where
+    return longer

@@ -1,0 +1,179 @@
+"""One walk through an architecture's rows, which prices them and, where asked, builds them.
+
+Three rows are added on the way, so that `build` and `cost` agree on them:
+  dropout     before the classifier, where the recipe's dropout is above 0 (see `table.py`)
+  X_end       a `norm_act` after row X of pre-activation units, unless another such unit follows:
+              their sums are raw until then (He et al. 2016); rows within rows end with one too
+  flatten     at the end, where the last row leaves a map of 1x1
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from ..errors import ShapeError
+from ..space import Architecture
+from .composites import Chain
+from .operators import OPERATORS
+from .scaling import relative_channels
+from .table import Row, free, looks_back, table, units
+from .tally import Misfit, Tally
+
+OnRow = Callable[[Row, Tally], None]
+
+
+def walk(
+    architecture: Architecture,
+    classes: int,
+    tally: Tally,
+    *,
+    make: bool = False,
+    on_row: OnRow | None = None,
+) -> nn.Sequential:
+    """Take `tally` through the whole network.
+
+    make    build the modules and return them; else the nn.Sequential is empty, and equal
+            repetitions are counted once and multiplied
+    on_row  called after every row of `network`, added ones included
+    Raises ShapeError from a Misfit, with file:line, row and shapes.
+    """
+    rows = table(architecture, classes)
+    walker = _Walk(architecture, rows, tally, make)
+    children = walker.rows(rows, on_row)
+    _check_end(architecture, classes, tally)
+    if not tally.flat:
+        name = free("flatten", {row.name for row in rows})
+        last = Row((len(architecture.network) - 1,), name, OPERATORS.get("flatten"), {}, None)
+        walker.row(last, children)
+        if on_row:
+            on_row(last, tally)
+    return walker.chain(children)
+
+
+def _check_end(architecture: Architecture, classes: int, tally: Tally) -> None:
+    if tally.channels != classes or tally.height * tally.width != 1:
+        raise ShapeError(
+            f"the network ends with {tally.shape()}, but the data have {classes} classes: "
+            "end it with the rows {op: global_pool} and {op: linear}",
+            architecture.where(len(architecture.network) - 1),
+        )
+
+
+Children = OrderedDict[str, nn.Module]
+
+
+class _Walk:
+    def __init__(
+        self, architecture: Architecture, rows: Sequence[Row], tally: Tally, make: bool
+    ) -> None:
+        self._architecture, self._tally, self._make = architecture, tally, make
+        self._looks_back = looks_back(rows)
+        self._units = units(rows) if make else 0
+        self._unit = 0  # units with a `drop_path` so far
+        if self._looks_back:
+            tally.previous = (tally.channels, tally.height, tally.width)
+
+    def chain(self, children: Children) -> nn.Sequential:
+        """The modules one after the other, in a plain nn.Sequential where that is enough."""
+        return Chain(children) if self._looks_back else nn.Sequential(children)
+
+    def nested(self, rows: Sequence[Row]) -> nn.Sequential:
+        """Rows within a row, for its `cost`."""
+        return self.chain(self.rows(rows))
+
+    def rows(self, rows: Sequence[Row], on_row: OnRow | None = None) -> Children:
+        """Every row of a list, closed where it leaves a raw sum."""
+        children: Children = OrderedDict()
+        tally = self._tally
+        for place, row in enumerate(rows):
+            self.row(row, children)
+            if on_row:
+                on_row(row, tally)
+            if tally.pending:
+                follower = rows[place + 1] if place + 1 < len(rows) else None
+                if follower is None or follower.settings.get("order") != "pre":
+                    end = _end(row, rows)
+                    self.row(end, children)
+                    if on_row:
+                        on_row(end, tally)
+        return children
+
+    def row(self, row: Row, children: Children) -> None:
+        """One row with its repetitions, added to `children`. Raises ShapeError."""
+        try:
+            if self._make:
+                modules = [self._build(row, number) for number in range(row.repeat or 1)]
+                one = row.repeat is None
+                repetitions = OrderedDict((str(n), made) for n, made in enumerate(modules))
+                children[row.name] = modules[0] if one else self.chain(repetitions)
+            else:
+                self._price(row)
+        except Misfit as misfit:
+            message = f"row {row.name!r} ({row.operator.name}): {misfit}"
+            raise ShapeError(message, self._architecture.where(*row.at)) from misfit
+
+    def _price(self, row: Row) -> None:
+        tally, times = self._tally, row.repeat or 1
+        self._step(row, 0)
+        for repetition in range(1, times):
+            state, sums = tally.state(), tally.sums()
+            self._step(row, repetition)
+            if tally.state() == state:
+                tally.again(sums, times - repetition - 1)
+                break
+
+    def _step(self, row: Row, repetition: int) -> Any:
+        """Take the tally through one repetition; returns what `_build` needs of it."""
+        operator, settings, tally = row.operator, row.settings, self._tally
+        if settings.get("channels").__class__ is str:
+            settings["channels"] = relative_channels(settings["channels"], tally.channels)
+        if repetition:
+            _settle(row)
+        if operator.composite:
+            return operator.cost(tally, take=self.nested, **settings)
+        if not self._looks_back:
+            operator.cost(tally, **settings)
+            return settings
+        before = (tally.channels, tally.height, tally.width)
+        operator.cost(tally, **settings)
+        tally.previous = before
+        return settings
+
+    def _build(self, row: Row, repetition: int) -> nn.Module:
+        tally = self._tally
+        if row.settings.get("drop_path"):
+            self._unit += 1
+        known = {
+            "in_channels": tally.channels,
+            "size": (tally.height, tally.width),
+            "activated": tally.activated,
+            "previous": tally.previous,
+            "depth": self._unit / max(self._units, 1),
+        }
+        settings = self._step(row, repetition)
+        context = {key: known[key] for key in row.operator.context}
+        return row.operator.module(**context, **settings)
+
+
+def _settle(row: Row) -> None:
+    """Before a second repetition: a row changes size at the first one only.
+
+    So do the rows within it, but for pools, which go on halving: [[conv]*N -> pool]*M.
+    """
+    if "stride" in row.settings:
+        row.settings["stride"] = 1
+    if row.operator.composite:
+        for rows in row.settings.get("branches") or [row.settings["rows"]]:
+            for inner in rows:
+                if "pool" not in inner.operator.name:
+                    _settle(inner)
+
+
+def _end(row: Row, rows: Sequence[Row]) -> Row:
+    op = OPERATORS.get("norm_act")
+    inherited = {key: row.settings.get(key, op.defaults[key]) for key in op.defaults}
+    return Row(row.at, free(f"{row.name}_end", {r.name for r in rows}), op, inherited, None)
