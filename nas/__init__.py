@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import weights
     from .api import (
         Architecture,
         Model,
@@ -57,6 +58,7 @@ __all__ = [
     "predict",
     "search",
     "train",
+    "weights",
 ]
 
 _HOMES = {
@@ -66,10 +68,13 @@ _HOMES = {
     ".export": ("Model", "Prediction", "load_model", "predict"),
     ".api": ("Network", "Run", "Training", "open_run", "search", "train"),
 }
+_PACKAGES = ("weights",)
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module 'nas' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name], __name__), name)
