@@ -59,6 +59,7 @@ class Request:
     keep: str = "top:20"
     validation_share: float = 0.1
     constants: Mapping[str, str] = field(default_factory=dict)
+    plugins: list[str] = field(default_factory=list)  # the files that were copied
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,11 @@ class RunDir:
         except (YAMLError, OSError, ValueError) as error:
             raise _damaged(file, _reason(error)) from None
         return _request(values, file)
+
+    @property
+    def plugins(self) -> list[Path]:
+        """The run's own copies of its plug-ins: what resumes and workers import."""
+        return [self.path / "plugins" / Path(source).name for source in self.request.plugins]
 
     def write_request(self, request: Request) -> None:
         write_text(self.path / "request.yaml", to_yaml(asdict(request)))
@@ -338,6 +344,7 @@ KINDS = {
     "float": (int | float, "a number"),
     "bool": (bool, "true or false"),
     "Mapping[str, str]": (Mapping, "a mapping"),
+    "list[str]": (list, "a list"),
 }
 
 
@@ -389,6 +396,9 @@ def _write_first(
     (made / "trials").mkdir()
     write_text(made / "request.yaml", to_yaml(asdict(request)))
     write_text(made / "space.yaml", space_text)
+    for source in request.plugins:
+        (made / "plugins").mkdir(exist_ok=True)
+        shutil.copyfile(source, made / "plugins" / Path(source).name)
     write_text(made / "environment.json", json.dumps(environment, indent=2) + "\n")
     write_text(made / "study.journal", "")
     write_text(made / "log.txt", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def search(
     gpus_per_trial: float | None = None,
     keep: str | None = None,
     constants: Mapping[str, object] | None = None,
+    plugins: Sequence[str | Path] | None = None,
     view: View | None = None,
     started: float | None = None,
 ) -> Run:
@@ -54,6 +55,7 @@ def search(
     run_dir    the run's own new folder; None: ./runs/<date>-<space>-<n>
     resume     go on with a run; needs nothing else, takes a larger `budget`
     constants  `{"recipe.epochs": 20}`: put in the place of any value or hole
+    plugins    Python files with operators of your own; the run folder keeps copies
     view       called now and then with a Status while the search runs
     started    on time.monotonic's clock: where wall-clock budgets begin; None: now
 
@@ -63,6 +65,7 @@ def search(
     options = {
         "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
         "gpus_per_trial": gpus_per_trial, "keep": keep, "constants": constants,
+        "plugins": plugins,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
     if resume is not None:
@@ -144,6 +147,10 @@ def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
     for key, value in asked.items():
         if value is None:
             continue
+        if key == "plugins":
+            raise RunError(
+                "--plugin: a run goes on with the copies in its folder (plugins/); leave it out"
+            )
         if key == "run_dir":
             raise RunError("--run-dir makes a new run, --resume goes on with one: leave one out")
         own = getattr(request, key)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import plugins
+from .plugins import Plugins
 from .streams import console, print_json
 
 if TYPE_CHECKING:
@@ -20,9 +22,11 @@ def predict(
         Path | None, typer.Option(help="The .pt beside the file by default.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many labels to show of an image.")] = 3,
+    plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Label images with an exported network."""
+    plugins.load(plugin)
     from ..export import load_model
 
     model = load_model(architecture, weights)

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import UserError
 from . import STARTED
+from .plugins import Plugins
 from .streams import console, print_json, result_alone
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def search(
     keep: Annotated[
         str | None, typer.Option(help="Checkpoints to keep: top:20 (default), top:N, all.")
     ] = None,
+    plugin: Plugins = None,
     run_dir: Annotated[
         str | None,
         typer.Option(help="This run's own new folder; ./runs/<date>-<space>-<n> by default."),
@@ -86,6 +88,7 @@ def search(
     options = {
         "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
         "gpus_per_trial": gpus_per_trial, "keep": keep, "constants": constants(set_),
+        "plugins": plugin,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
     with result_alone(as_json) as result:

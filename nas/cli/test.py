@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from . import plugins
+from .plugins import Plugins
 from .streams import console, print_json
 
 
@@ -17,12 +19,14 @@ def evaluate(
         Path | None, typer.Option(help="A state_dict; the .pt beside the file by default.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
+    plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Test a trained network on a data set.
 
     Accuracy, per class, and the confusion matrix, on the test part.
     """
+    plugins.load(plugin)
     from ..api.testing import evaluate_file
 
     found = evaluate_file(architecture, weights=weights, data=data, device=device)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import plugins
+from .plugins import Plugins
 from .streams import console, print_json
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the result; ./runs/train-<name> by default.")
     ] = None,
+    plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the result.")] = False,
 ) -> None:
@@ -31,6 +34,7 @@ def train(
     The same command again goes on where an earlier one was stopped.
     """
     screen = console(stderr=as_json)
+    plugins.load(plugin)
     from ..api import train as train_file
 
     view = None if quiet else lambda report: _show_epoch(screen, report)

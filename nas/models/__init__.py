@@ -6,6 +6,7 @@ importing the file registers it.
 
 from __future__ import annotations
 
+from ..plugins import load_installed
 from . import (  # noqa: F401  (registers their operators)
     composites,
     conv,
@@ -16,6 +17,9 @@ from . import (  # noqa: F401  (registers their operators)
     stem,
 )
 from .building import build
+from .operators import operator
 from .pricing import Cost, RowCost, cost
 
-__all__ = ["Cost", "RowCost", "build", "cost"]
+__all__ = ["Cost", "RowCost", "build", "cost", "operator"]
+
+load_installed()

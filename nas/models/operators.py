@@ -3,6 +3,8 @@
 The class is written for any PyTorch user. The builder knows three things by itself and passes
 those that `__init__` names; every other parameter is a setting of the row, its type and default
 read from the annotation (see `settings.py`; plain `int`, `float`, `bool` and `Literal` work too).
+A static `cost(tally, **settings)` below `forward` prices it by arithmetic; without one it is
+measured (see `measured.py`).
 
     in_channels  channels of the row's input
     size         (height, width) of the row's input
@@ -25,6 +27,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from torch import nn
 
 from ..registry import REQUIRED, SIGNATURES, Registry, Setting, Signature
+from .measured import measured_cost
 
 KNOWN_BY_BUILDER = ("in_channels", "size", "activated", "previous", "depth")
 COMPOSITE = ("rows", "branches")
@@ -43,7 +46,7 @@ class Operator:
 
     name: str
     module: type[nn.Module]
-    cost: Callable[..., None]
+    cost: Callable[..., Any]
     defaults: dict[str, Any]
     context: tuple[str, ...]
     composite: bool
@@ -66,7 +69,7 @@ def operator(name: str) -> Callable[[M], M]:
         }
         defaults = {key: setting.default for key, setting in settings.items()}
         context = tuple(key for key in KNOWN_BY_BUILDER if key in parameters)
-        cost: Callable[..., None] = module.cost  # type: ignore[attr-defined]
+        cost: Callable[..., Any] = getattr(module, "cost", None) or measured_cost(module, context)
         composite = any(key in settings for key in COMPOSITE)
         OPERATORS.add(name, Operator(name, module, cost, defaults, context, composite))
         about = (inspect.getdoc(module) or "").split("\n")[0]

@@ -15,8 +15,9 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -83,7 +84,11 @@ def _tuner(
     if slots.gpus_per_trial:
         needs["gpu"] = slots.gpus_per_trial
     trainable = tune.with_parameters(
-        _Trainable, data=data, device=slots.device, threads=slots.threads
+        _Trainable,
+        data=data,
+        device=slots.device,
+        threads=slots.threads,
+        plugins=core.run.plugins,
     )
     return tune.Tuner(
         tune.with_resources(trainable, needs),
@@ -110,10 +115,17 @@ def _tuner(
 class _Trainable(tune.Trainable):  # type: ignore[misc]
     """Ray's face of a Worker; one actor serves many trials."""
 
-    def setup(self, config: dict[str, Any], data: ImageData, device: str, threads: int) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        data: ImageData,
+        device: str,
+        threads: int,
+        plugins: Sequence[Path],
+    ) -> None:
         with contextlib.suppress(ValueError):  # a terminal's Ctrl-C is the driver's to handle
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.worker = Worker(data, device, threads)
+        self.worker = Worker(data, device, threads, plugins)
         self.worker.begin(Ask(**config["ask"]))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

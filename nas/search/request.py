@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ..data import ImageData, locate
 from ..data import load as load_data
 from ..errors import RunError, SpaceError, UserError
 from ..models import cost
+from ..plugins import load_plugins
 from ..rundir import Request, RunDir
 from ..space import Architecture, Space, fill, find, parse, shipped
 from ..space import load as load_space
@@ -45,8 +46,10 @@ def prepare(
     gpus_per_trial: float | None = None,
     keep: str = "top:20",
     constants: Mapping[str, str] | None = None,
+    plugins: Sequence[str | Path] = (),
 ) -> Prepared:
     """Check everything that was asked, before a folder or a GPU is touched. Raises UserError."""
+    load_plugins(plugins)
     parse_budget(budget)
     STRATEGIES.get(strategy)
     parse_keep(keep)
@@ -73,6 +76,7 @@ def prepare(
         gpus_per_trial=gpus,
         keep=keep,
         constants=dict(constants or {}),
+        plugins=_distinct(plugins),
     )
     return Prepared(request, loaded, images)
 
@@ -87,6 +91,7 @@ def reopen(path: str | Path, budget: str | None = None) -> tuple[RunDir, Prepare
     if budget is not None:
         parse_budget(budget)
         request = replace(request, budget=budget)
+    load_plugins(run.plugins)
     _check_unedited(run, request)
     _check_again(run, request)
     loaded = parse(run.space_text, path=str(run.path / "space.yaml"))
@@ -223,6 +228,16 @@ def _trials_at_once(device: str, gpus_per_trial: float, asked: int | None) -> in
             "lower it, or lower --gpus-per-trial"
         )
     return asked
+
+
+def _distinct(plugins: Sequence[str | Path]) -> list[str]:
+    """Absolute paths. Raises UserError for two of one name: the run folder holds copies."""
+    paths = [Path(plugin).absolute() for plugin in plugins]
+    names = [path.name for path in paths]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two plug-ins are called {name}: rename one, or name it once")
+    return [str(path) for path in paths]
 
 
 def _digest(content: bytes) -> str:

@@ -10,7 +10,7 @@ import csv
 import io
 import pickle
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 
 from ..data import AUGMENTATIONS, ImageData
 from ..models import build
+from ..plugins import load_plugins
 from ..rundir import write_bytes, write_text
 from ..space import Architecture, parse
 from ..train.epoch import EpochReport
@@ -34,8 +35,11 @@ Report = dict[str, Any]
 class Worker:
     """Trains on one device. `threads` of the CPU, so that slots do not fight."""
 
-    def __init__(self, data: ImageData, device: str, threads: int) -> None:
+    def __init__(
+        self, data: ImageData, device: str, threads: int, plugins: Sequence[Path] = ()
+    ) -> None:
         torch.set_num_threads(threads)
+        load_plugins(plugins)
         self._data, self._device = data, device
         self._reports: Iterator[Report] = iter(())
 

@@ -168,7 +168,9 @@ def _signature(document: Document, row: Row, name: object) -> Signature:
         raise document.fault(f"{row.path}.op must be the name of an operator", node)
     if name not in SIGNATURES:
         raise document.fault(
-            f"{row.path} has the unknown operator {name!r}{hint(name, SIGNATURES.names())}", node
+            f"{row.path} has the unknown operator {name!r}{hint(name, SIGNATURES.names())} "
+            "(one of your own comes with --plugin FILE)",
+            node,
         )
     return SIGNATURES.get(name)
 

@@ -1,0 +1,157 @@
+"""Operators of a user's own: one file, no cost needed, and clear words where it fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.errors import ShapeError, SpaceError, UserError
+from nas.models import build, cost
+from nas.models.measured import measured_cost
+from nas.models.operators import OPERATORS, Operator
+from nas.models.tally import Tally
+from nas.plugins import load_plugins
+from nas.registry import REQUIRED, SIGNATURES
+from nas.space import parse
+
+CELL = '''
+from __future__ import annotations
+
+import torch
+from torch import nn
+from typing import Literal
+
+from nas.models import operator
+
+
+@operator("{name}")
+class Cell(nn.Module):
+    """Two branches, added; a cell that no library has."""
+
+    def __init__(self, in_channels: int, channels: int, kernel: int = 3, stride: int = 1,
+                 mode: Literal["mean", "max"] = "mean"):
+        super().__init__()
+        self.a = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, bias=False)
+        self.b = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 1, stride), nn.BatchNorm2d(channels), nn.ReLU())
+        self.mode = mode
+
+    def forward(self, x):
+        if {refuse}:
+            raise ValueError("a height of 7 is too odd for me")
+        return torch.relu(self.a(x) + self.b(x))
+'''
+
+
+def cell(folder: Path, name: str, refuse: str = "False") -> Path:
+    path = folder / f"{name}.py"
+    path.write_text(CELL.format(name=name, refuse=refuse))
+    return path
+
+
+def network(op: str, **settings: Any) -> Any:
+    row = {"name": "own", "op": op, "channels": 12, **settings}
+    rows = [{"op": "conv", "channels": 6}, row, {"op": "global_pool"}, {"op": "linear"}]
+    return parse(json.dumps({"network": rows}), path="own.yaml")
+
+
+def test_an_operator_without_cost_is_built_and_measured(tmp_path: Path) -> None:
+    load_plugins([cell(tmp_path, "own_cell")])
+    for settings in ({}, {"kernel": 5, "stride": 2}):
+        architecture = network("own_cell", **settings)
+        price = cost(architecture, classes=5, channels=3, size=16)
+        model = build(architecture, classes=5, channels=3, size=16)
+        assert price.params == sum(p.numel() for p in model.parameters())
+    own = price.rows[1]
+    assert own.shape == (12, 8, 8)
+    assert own.macs == (25 + 1) * 6 * 12 * 64
+    assert own.activations == 2 * 12 * 64
+    assert own.receptive_field == (7, 7)  # 3 of the convolution before, 4 more
+    assert own.jump == (2, 2)
+
+
+def test_its_settings_are_checked_like_any_other(tmp_path: Path) -> None:
+    load_plugins([cell(tmp_path, "own_checked")])
+    with pytest.raises(SpaceError, match=r"own\.yaml:1: .*mode is mode, which must be one of mean"):
+        network("own_checked", mode="mode")
+
+
+def test_a_forward_that_fails_is_a_misfit_of_that_shape(tmp_path: Path) -> None:
+    load_plugins([cell(tmp_path, "own_fussy", "x.shape[2] == 7")])
+    architecture = network("own_fussy")
+    assert cost(architecture, classes=5, channels=3, size=8).params
+    with pytest.raises(ShapeError, match=r"row 'own' \(own_fussy\): it fails on an input of 6x7x7"):
+        cost(architecture, classes=5, channels=3, size=7)
+
+
+def test_the_same_text_is_loaded_once_and_a_taken_name_refused(tmp_path: Path) -> None:
+    path = cell(tmp_path, "own_twice")
+    (tmp_path / "copy").mkdir()
+    copy = tmp_path / "copy" / "own_twice.py"
+    copy.write_text(path.read_text())
+    load_plugins([path, path, copy])
+    path.write_text(path.read_text() + "# edited\n")
+    with pytest.raises(UserError, match="'own_twice' is registered twice"):
+        load_plugins([path])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def broken(:", r"bad\.py:1: the plug-in fails with SyntaxError"),
+        ("a = 1\nb = a / 0\n", r"bad\.py:2: the plug-in fails with ZeroDivisionError"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(tmp_path: Path, text: str | None, words: str) -> None:
+    path = tmp_path / "bad.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_plugins([path])
+
+
+def test_an_installed_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
+    cell(tmp_path, "installed_cell")
+    info = tmp_path / "installed-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[nas.operators]\ncells = installed_cell\n")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from nas.registry import SIGNATURES; print(SIGNATURES.get('installed_cell').about)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "Two branches, added; a cell that no library has.", done.stderr
+
+
+MEASURABLE = [
+    pytest.param(op, id=name)
+    for name, op in OPERATORS.items()
+    if not op.composite and "previous" not in op.context and not name.startswith("own_")
+]
+
+
+@pytest.mark.parametrize("op", MEASURABLE)
+def test_a_measurement_agrees_with_the_arithmetic(op: Operator) -> None:
+    settings = SIGNATURES.get(op.name).settings
+    chosen = {
+        key: 8 if setting.default is REQUIRED else setting.default
+        for key, setting in settings.items()
+    }
+    counted, measured = Tally(8, 12, 12), Tally(8, 12, 12)
+    if op.name in ("linear", "rbf", "dropconnect"):  # they take vectors
+        counted, measured = Tally(8, 1, 1), Tally(8, 1, 1)
+        chosen["channels"] = 10
+    op.cost(counted, **chosen)
+    measured_cost(op.module, op.context)(measured, **chosen)
+    for name in ("channels", "height", "width", "params", "buffers", "macs", "activations"):
+        assert getattr(measured, name) == getattr(counted, name), name
+    assert (measured.jump_h, measured.jump_w) == (counted.jump_h, counted.jump_w)
