@@ -53,6 +53,17 @@ def test_the_example_space_is_searched(nas, tmp_path):
     assert done.json["space"] == "mine"
 
 
+def test_the_plug_in_is_taken(nas, tmp_path):
+    (code,) = blocks("py")
+    (tmp_path / "my_cells.py").write_text(code)
+    rows = "[{op: gated, name: a, channels: !choice [16, 32]}, {op: global_pool}, {op: linear}]"
+    (tmp_path / "own.yaml").write_text(f"network: {rows}\n")
+    words = ("search", "--space", "own.yaml", "--data", "digits", "--budget", "2trials")
+    done = nas(*words, "--plugin", "my_cells.py", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    assert done.json["default"]["params"] == 2 * (9 * 16 + 16) + 170
+
+
 def test_the_python_runs(tmp_path):
     (code,) = blocks("python")
     assert 'budget="2min"' in code
