@@ -50,6 +50,8 @@ def test_no_runs(nas, tmp_path):
 def test_stop_of_a_finished_run_says_so(nas, searched):
     told = nas("stop", searched["run"])
     assert told.code == 0 and "not running" in told.out
+    found = nas("stop", searched["run"], "--json").json
+    assert found == {"run": searched["run"], "running": False, "by": None}
     assert not (Path(searched["run"]) / "stop").exists()
 
 
