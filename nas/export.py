@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from .data import ImageData, read_images
 from .errors import DataError, RunError, SpaceError
 from .models import build
+from .models.resolving import resolved
 from .rundir import RunDir, write_bytes, write_text
 from .space import Architecture, find, load, parse, require_architecture
 from .train import evaluation
@@ -191,7 +192,8 @@ def write_model(
     content = io.BytesIO()
     torch.save(dict(state), content)
     write_bytes(target.with_suffix(".pt"), content.getvalue())
-    text = architecture.with_section("data", data_section(data))
+    whole = resolved(architecture, data.size)
+    text = whole.with_section("data", data_section(data))
     described = parse(text, path=architecture.path)
     assert isinstance(described, Architecture)
     write_text(target.with_suffix(".yaml"), described.with_section("found", dict(found)))

@@ -14,6 +14,7 @@ from . import (  # noqa: F401  (registers their operators)
     norm_act,
     pool,
     residual,
+    resize,
     stem,
 )
 from .building import build

@@ -6,7 +6,7 @@ from torch import nn
 
 from ..errors import ShapeError
 from ..space import Architecture
-from .image import image_size, with_fitting_size
+from .image import image_size, resized, with_fitting_size
 from .tally import Tally
 from .walk import walk
 
@@ -27,8 +27,9 @@ def build(
     Raises ShapeError, with the row's file:line, where the rows do not fit each other or the image.
     """
     height, width = image_size(architecture, size)
+    resize = resized(architecture, size)
     try:
-        return walk(architecture, classes, Tally(channels, height, width), make=True)
+        return walk(architecture, classes, Tally(channels, height, width), make=True, resize=resize)
     except ShapeError as error:
         raise with_fitting_size(
             error, architecture, classes, channels, (height, width)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import ShapeError, UserError
 from ..space import Architecture
 from .scaling import factors
@@ -13,19 +15,44 @@ LARGEST_TRIED = 1024  # pixels; how far to look for an image size that would fit
 
 def image_size(architecture: Architecture, size: int | tuple[int, int] | None) -> tuple[int, int]:
     """(height, width) of the images: `size`, else what the file's `input` and `scaling` say."""
-    if size is None:
-        size = architecture.input.get("size")
-        side = size if isinstance(size, int) or size is None else max(size)
-        size = factors(architecture.scaling, side).resolution or size
-    if size is None:
+    if size is not None:
+        height, width = _pair(size)
+    elif "resolution" in architecture.scaling:
+        height = width = architecture.scaling["resolution"]
+    elif "size" in architecture.input:
+        height, width = _scaled(architecture, _pair(architecture.input["size"]))
+    else:
         raise UserError(
             "the size of the images is not known: pass size=32, or write input: {size: 32} "
             "into the file"
         )
-    height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
         raise UserError(f"the size of the images is {height}x{width}: at least 1x1 is needed")
     return height, width
+
+
+def resized(
+    architecture: Architecture, size: int | tuple[int, int] | None
+) -> tuple[int, int] | None:
+    """(height, width) that given images are resampled to first; None: they are taken as they are.
+
+    gamma of `scaling: {phi, …}` is a ratio to whatever images there are. Where none are given
+    (`size` None) the file's own `input` is scaled, and such images are assumed.
+    """
+    if size is None or "phi" not in architecture.scaling:
+        return None
+    images = _pair(size)
+    scaled = _scaled(architecture, images)
+    return None if scaled == images else scaled
+
+
+def _scaled(architecture: Architecture, size: tuple[int, int]) -> tuple[int, int]:
+    sides = [factors(architecture.scaling, side).resolution or side for side in size]
+    return sides[0], sides[1]
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def with_fitting_size(
@@ -41,7 +68,12 @@ def with_fitting_size(
 
     def fits(side: int) -> bool:
         try:
-            walk(architecture, classes, Tally(channels, side, side))
+            walk(
+                architecture,
+                classes,
+                Tally(channels, side, side),
+                resize=resized(architecture, side),
+            )
         except ShapeError:
             return False
         return True

@@ -13,6 +13,9 @@ measured (see `measured.py`).
                  takes that output as its second argument (class attribute `looks_back = True`)
     depth        how far down the network this unit stands, among those with a `drop_path`: (0, 1]
 
+A parameter of such a name that has an annotation of `settings.py` is a setting all the same
+(`size` of `adaptive_pool`).
+
 A composite (`rows`, `branches`) is a row that holds rows: its `cost` gets `take`, which walks
 such a list, and returns the settings with modules in the place of the lists.
 """
@@ -65,10 +68,13 @@ def operator(name: str) -> Callable[[M], M]:
         settings = {
             key: _setting(module, key, hints[key], parameter.default)
             for key, parameter in parameters.items()
-            if key not in KNOWN_BY_BUILDER and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            and (key not in KNOWN_BY_BUILDER or get_origin(hints[key]) is Annotated)
         }
         defaults = {key: setting.default for key, setting in settings.items()}
-        context = tuple(key for key in KNOWN_BY_BUILDER if key in parameters)
+        context = tuple(
+            key for key in KNOWN_BY_BUILDER if key in parameters and key not in settings
+        )
         cost: Callable[..., Any] = getattr(module, "cost", None) or measured_cost(module, context)
         composite = any(key in settings for key in COMPOSITE)
         OPERATORS.add(name, Operator(name, module, cost, defaults, context, composite))

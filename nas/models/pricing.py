@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ShapeError
 from ..space import Architecture
-from .image import image_size, with_fitting_size
+from .image import image_size, resized, with_fitting_size
 from .table import Row
 from .tally import Tally
 from .walk import walk
@@ -100,7 +100,7 @@ def cost(
         )
 
     try:
-        walk(architecture, classes, tally, on_row=on_row)
+        walk(architecture, classes, tally, on_row=on_row, resize=resized(architecture, size))
     except ShapeError as error:
         raise with_fitting_size(
             error, architecture, classes, channels, (height, width)

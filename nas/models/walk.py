@@ -1,6 +1,7 @@
 """One walk through an architecture's rows, which prices them and, where asked, builds them.
 
-Three rows are added on the way, so that `build` and `cost` agree on them:
+Four rows are added on the way, so that `build` and `cost` agree on them:
+  resize      before all others, where `scaling` has a gamma and the images are given
   dropout     before the classifier, where the recipe's dropout is above 0 (see `table.py`)
   X_end       a `norm_act` after row X of pre-activation units, unless another such unit follows:
               their sums are raw until then (He et al. 2016); rows within rows end with one too
@@ -33,15 +34,20 @@ def walk(
     *,
     make: bool = False,
     on_row: OnRow | None = None,
+    resize: tuple[int, int] | None = None,
 ) -> nn.Sequential:
     """Take `tally` through the whole network.
 
     make    build the modules and return them; else the nn.Sequential is empty, and equal
             repetitions are counted once and multiplied
     on_row  called after every row of `network`, added ones included
+    resize  (height, width) that a row in front brings the images to: compound scaling's gamma
     Raises ShapeError from a Misfit, with file:line, row and shapes.
     """
     rows = table(architecture, classes)
+    if resize is not None:
+        name = free("resize", {row.name for row in rows})
+        rows.insert(0, Row((0,), name, OPERATORS.get("resize"), {"size": resize}, None))
     walker = _Walk(architecture, rows, tally, make)
     children = walker.rows(rows, on_row)
     _check_end(architecture, classes, tally)

@@ -160,3 +160,20 @@ def test_nothing_survived_is_an_error_in_python(tmp_path, monkeypatch):
     monkeypatch.setattr(searching.driver, "search", died)
     with pytest.raises(toolkit.SearchFailed, match="nothing survived"):
         toolkit.search("tiny", data="digits", budget="1min", run_dir=tmp_path / "run")
+
+
+def test_an_export_has_its_scaling_carried_out(nas, architecture, tmp_path):
+    scaling = "scaling: {phi: 1, alpha: 1.2, beta: 1.3, gamma: 1.25}\n"
+    architecture.write_text(architecture.read_text() + scaling)
+    told = nas("train", architecture, "--data", "digits", "--epochs", "1", "--out", tmp_path / "t")
+    assert told.code == 0, told.err
+    exported = toolkit.load(tmp_path / "t" / "model.yaml")
+    assert exported.scaling == {} and exported.network[0] == {
+        "name": "resize", "op": "resize", "size": [10, 10],
+    }  # fmt: skip
+    # the file and its weights are enough, for images of the data's own size
+    tested = nas("test", tmp_path / "t" / "model.yaml", "--data", "digits", "--json")
+    assert tested.code == 0, tested.err
+    assert tested.json["accuracy"] == pytest.approx(
+        toolkit.train(architecture, data="digits", epochs=1, out=tmp_path / "t").test
+    )
