@@ -14,6 +14,7 @@ from .dashboard import dashboard
 from .describe import describe
 from .predict import predict
 from .runs import runs
+from .scale import scale
 from .search import search
 from .show import show
 from .spaces import spaces
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "describe": describe,
     "spaces": spaces,
+    "scale": scale,
     "runs": runs,
     "show": show,
     "dashboard": dashboard,

@@ -185,9 +185,9 @@ class Architecture:
         line = line_of(self.space.sections["network"], path, self.decisions or {})
         return self.space.document.where(line)
 
-    def with_section(self, key: str, mapping: dict[str, Any]) -> str:
-        """The text with the top-level block `key` (data, found) replaced or appended."""
-        return with_block(compose(self.text, self.path), key, mapping)
+    def with_section(self, key: str, value: Any) -> str:
+        """The text with the top-level block `key` (name, data, found …) replaced or appended."""
+        return with_block(compose(self.text, self.path), key, value)
 
     def to_dict(self) -> dict[str, Any]:
         """The whole file as plain values, limits as absolute numbers; fit for JSON."""

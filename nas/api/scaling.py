@@ -1,0 +1,222 @@
+"""EfficientNet's procedure: find the ratios of compound scaling, then write the larger networks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import NasError, RunError, UserError
+from ..models import compound
+from ..models.compound import Ratios, Scaled
+from ..rundir import write_text
+from ..search.run import View
+from ..space import Architecture, load, parse, require_architecture
+from ..train.recipe import Recipe
+from ..units import parse_amount, show_amount, show_bytes
+from .catalogue import image_of
+from .run import Run
+from .searching import search
+
+HEADROOM = 2.2  # times the base's multiply-adds: what phi = 1 may cost where no target is named
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A network that is to be scaled; `macs` the most of phi = 1."""
+
+    architecture: Architecture
+    image: Mapping[str, Any]  # size [h, w], channels, classes
+    batch: int
+    base: Scaled
+    macs: int
+
+
+def prepare(
+    source: str | Path, image: Mapping[str, Any], *, batch: int | None, macs: str | None
+) -> Scaling:
+    """`image`: size, channels, classes; what is left out comes from the file. Raises UserError."""
+    architecture = compound.base_of(require_architecture(load(source)))
+    assumed = {**image_of(architecture), **image}
+    size = assumed["size"]
+    assumed["size"] = [size, size] if isinstance(size, int) else list(size)
+    images = batch or Recipe.from_mapping(architecture.recipe).batch_size
+    base = compound.scaled(architecture, {"depth": 1.0}, assumed, images)
+    return Scaling(architecture, assumed, images, base, _target(macs, base))
+
+
+def _target(macs: str | None, base: Scaled) -> int:
+    if macs is None:
+        return int(HEADROOM * base.macs)
+    try:
+        target = int(parse_amount(macs))
+    except ValueError as error:
+        raise UserError(f"--macs {macs}: {error}") from None
+    if target <= base.macs:
+        raise UserError(
+            f"--macs {macs} is no more than the {show_amount(base.macs)} of the network itself: "
+            f"phi = 1 about doubles them, so name some {show_amount(2 * base.macs)}"
+        )
+    return target
+
+
+def plan(work: Scaling) -> dict[str, Any]:
+    """The object of `nas scale --dry-run --json`: nothing is trained or written."""
+    published = compound.PUBLISHED_RATIOS
+    return {
+        "name": work.architecture.name,
+        "base": _row(work.base),
+        "macs": work.macs,
+        "grid": [{**point._asdict(), "product": point.product, **_row(made)}
+                 for point, made in _affordable(work)],
+        "ratios": [{"phi": phi, **_row(_by(work, published, phi))}
+                   for phi in range(compound.LARGEST_PHI + 1)],
+        "sizes": [{"phi": phi, **_row(compound.scaled(
+            work.architecture, {"width": width, "depth": depth, "resolution": pixels},
+            work.image, work.batch))}
+            for phi, (width, depth, pixels) in enumerate(compound.PUBLISHED_SIZES)],
+    }  # fmt: skip
+
+
+def train_grid(
+    work: Scaling, *, data: str, budget: str, out: str | Path, view: View | None = None,
+    **options: Any,
+) -> tuple[Run, list[dict[str, Any]]]:  # fmt: skip
+    """Train the points of the grid by the search engine; the trained ones, best first.
+
+    `options`: of `nas.search` (seed, device, trials_at_once, gpus_per_trial, plugins).
+    """
+    folder = _make(Path(out))
+    space, grid = folder / "grid.yaml", folder / "grid"
+    if grid.exists():  # an earlier call was stopped, or the budget is larger now
+        run = search(resume=grid, budget=budget, view=view, started=options.get("started"))
+    else:
+        write_text(space, _space(work))
+        run = search(
+            space, data=data, budget=budget, run_dir=grid, strategy="random", view=view, **options
+        )
+    rows = trained(run)
+    if not rows:
+        raise NasError(
+            f"no point of the grid was trained: go on with nas search --resume {grid}, or give a "
+            "larger --budget"
+        )
+    return run, rows
+
+
+def ratios_of(row: Mapping[str, Any]) -> Ratios:
+    """The ratios of a row of `trained`."""
+    return Ratios(row["alpha"], row["beta"], row["gamma"])
+
+
+def trained(run: Run) -> list[dict[str, Any]]:
+    """Each trained point with the validation accuracy of its longest training, best first."""
+    best: dict[Ratios, dict[str, Any]] = {}
+    for row in run.trials.sort_values("epoch").to_dict("records"):
+        if row["validation"] != row["validation"] or row["validation"] is None:
+            continue
+        point = Ratios(*(float(row[f"scaling.{name}"]) for name in Ratios._fields))
+        length, value = int(row["epoch"]), float(row["validation"])
+        known = best.get(point)
+        if known is None or (length, value) > (known["epochs"], known["validation"]):
+            best[point] = {
+                **point._asdict(), "epochs": length, "validation": value, "macs": int(row["macs"]),
+            }  # fmt: skip
+    return sorted(best.values(), key=lambda row: (-row["epochs"], -row["validation"]))
+
+
+def parse_ratios(text: str) -> Ratios:
+    """`1.2,1.1,1.15` to Ratios. Raises UserError."""
+    words = [word for word in re.split(r"[,\s]+", text.strip()) if word]
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or not all(1 <= number <= 4 for number in numbers):
+        raise UserError(
+            f"--ratios {text!r} must be alpha,beta,gamma, each from 1 to 4, such as 1.2,1.1,1.15"
+        )
+    return Ratios(*numbers)
+
+
+def write_files(
+    work: Scaling, ratios: Ratios, out: str | Path, largest: int = compound.LARGEST_PHI
+) -> list[dict[str, Any]]:
+    """phi = 1 … `largest` as files NAME_phi<k>.yaml in `out`; a row of figures for each."""
+    folder = _make(Path(out))
+    rows = []
+    for phi in range(1, largest + 1):
+        made = _by(work, ratios, phi)
+        file = folder / f"{work.architecture.name}_phi{phi}.yaml"
+        write_text(file, _file(work, made, phi))
+        rows.append({"phi": phi, **_row(made), "file": str(file.absolute())})
+    return rows
+
+
+def _file(work: Scaling, made: Scaled, phi: int) -> str:
+    height, width = made.resolution
+    head = (
+        f"# {work.architecture.name} by compound scaling, phi {phi}: depth {made.depth:.4g}, "
+        f"width {made.width:.4g}, {height}x{width} pixels;\n"
+        f"# {made.params:,} parameters, {made.macs:,} multiply-adds, {show_bytes(made.memory)} to "
+        f"train with {made.batch} images.\n"
+    )
+    text = compound.scaled_text(work.architecture, made.scaling)
+    return head + _parsed(text).with_section("name", f"{work.architecture.name}_phi{phi}")
+
+
+def _space(work: Scaling) -> str:
+    """The network with the ratios of phi = 1 as holes; other growths than 2 ± 0.1 are refused."""
+    points = [point for point, _ in _affordable(work)]
+    published = compound.PUBLISHED_RATIOS
+    default = published if published in points else points[0]
+    words = {name: f"HOLE_{name}" for name in Ratios._fields}
+    section = {"phi": 1, "growth": int(compound.TARGET), **words}
+    limits = {**work.architecture.limits, "macs": work.macs}
+    text = _parsed(work.architecture.with_section("limits", limits)).with_section(
+        "scaling", section
+    )
+    for place, name in enumerate(Ratios._fields):
+        options = ", ".join(f"{value:g}" for value in sorted({point[place] for point in points}))
+        hole = f"!choice {{options: [{options}], default: {default[place]:g}}}"
+        text = text.replace(words[name], hole)
+    return text
+
+
+def _parsed(text: str) -> Architecture:
+    return require_architecture(parse(text))
+
+
+def _affordable(work: Scaling) -> list[tuple[Ratios, Scaled]]:
+    made = [(point, _by(work, point, 1)) for point in compound.grid()]
+    fit = [(point, each) for point, each in made if each.macs <= work.macs]
+    if not fit:
+        least = min(each.macs for _, each in made)
+        raise UserError(
+            f"--macs {show_amount(work.macs)}: no point of the grid fits; the smallest takes "
+            f"{show_amount(least)}"
+        )
+    return fit
+
+
+def _by(work: Scaling, ratios: Ratios, phi: int) -> Scaled:
+    scaling = {"phi": phi, **ratios._asdict()}
+    return compound.scaled(work.architecture, scaling, work.image, work.batch)
+
+
+def _row(made: Scaled) -> dict[str, Any]:
+    return {
+        "depth": made.depth, "width": made.width, "resolution": list(made.resolution),
+        "params": made.params, "macs": made.macs, "memory_bytes": made.memory,
+        "batch": made.batch,
+    }  # fmt: skip
+
+
+def _make(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--out {folder} cannot be made: {error.strerror}") from None
+    return folder

@@ -1,0 +1,66 @@
+"""What `nas scale` says: the grid, the check against what was published, the files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from ..units import show_amount, show_bytes
+from .layout import plain_table, section
+from .words import near
+
+Row = Mapping[str, Any]
+FIGURES = ("depth", "width", "pixels", "params", "macs", "memory")
+
+
+def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
+    """The base, the grid of phi = 1, and the check."""
+    base = plan["base"]
+    console.print(
+        f"{plan['name']}: {base['params']:,} parameters, {show_amount(base['macs'])} multiply-adds "
+        f"at {_pixels(base)}; memory is of training with {base['batch']} images"
+    )
+    table = plain_table(("alpha", "beta", "gamma", "product", *FIGURES))
+    for row in plan["grid"]:
+        ratios = (row["alpha"], row["beta"], row["gamma"], row["product"])
+        table.add_row(*(f"{value:.3g}" for value in ratios), *_figures(row))
+    note = f"alpha · beta² · gamma² = 2 ± 0.1, up to {show_amount(plan['macs'])} multiply-adds"
+    section(console, "Grid of phi = 1", table, note)
+    show_series(console, "With 1.2, 1.1, 1.15 (Tan and Le 2019, section 5.3)", plan["ratios"])
+    show_series(console, "With the published widths, depths and pixels of B0 to B7", plan["sizes"])
+
+
+def show_series(console: Console, title: str, rows: Sequence[Row]) -> None:
+    """Networks of growing scale, a line each; parameters in full."""
+    files = any("file" in row for row in rows)
+    columns = ("phi", *FIGURES, *(("file",) if files else ()))
+    table = plain_table(columns, left=("file",), wraps="file")
+    for row in rows:
+        depth, width, pixels, _, *others = _figures(row)
+        cells = [str(row["phi"]), depth, width, pixels, f"{row['params']:,}", *others]
+        table.add_row(*cells, *((near(row["file"]),) if files else ()))
+    section(console, title, table)
+
+
+def show_trained(console: Console, rows: Sequence[Row]) -> None:
+    """What the trained points of the grid came to, the best first."""
+    table = plain_table(("", "alpha", "beta", "gamma", "validation", "macs"))
+    for place, row in enumerate(rows):
+        ratios = (f"{row[name]:.3g}" for name in ("alpha", "beta", "gamma"))
+        mark = "*" if place == 0 else ""
+        table.add_row(mark, *ratios, f"{100 * row['validation']:.2f} %", show_amount(row["macs"]))
+    section(console, "Trained points, best first", table)
+
+
+def _figures(row: Row) -> tuple[str, ...]:
+    return (
+        f"{row['depth']:.3g}", f"{row['width']:.3g}", _pixels(row), show_amount(row["params"]),
+        show_amount(row["macs"]), show_bytes(row["memory_bytes"]),
+    )  # fmt: skip
+
+
+def _pixels(row: Row) -> str:
+    height, width = row["resolution"]
+    return f"{height}" if height == width else f"{height}x{width}"
