@@ -59,6 +59,10 @@ PoolPadding = Annotated[
     Size | str, Setting(("str", "int", "pair"), low=0, allowed=("same", "valid"))
 ]
 Share = Annotated[float, Setting(("float",), low=0, high=1)]
+DropRate = Annotated[
+    float,
+    Setting(("float",), low=0, high=1, about="of the last unit, less towards the image; 0: off"),
+]
 Bias = Annotated[bool | None, Setting(("bool",), about="left out: only where there is no norm")]
 Norm = Annotated[
     str | Mapping[str, object], Setting(("str", "mapping"), allowed=NORMS, fields=_NORM_FIELDS)
