@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nas.errors import ShapeError
 from nas.models import build, cost
 from nas.models.drop_path import DropPath, make_drop_path
-from nas.space import parse
+from nas.space import load, parse
 
 HEAD: list[dict[str, Any]] = [{"op": "global_pool"}, {"op": "linear"}]
 ORDERS = ("post", "bn_after_add", "relu_before_add", "relu_only_pre", "pre")
@@ -274,3 +274,64 @@ def test_squeeze_excite_as_a_row_is_what_the_option_is() -> None:
     )
     plain = cost(network(unit(channels=32)), classes=10, channels=32, size=9)
     assert inside.params - plain.params == outside.rows[1].params == 32 * 8 * 2 + 8 + 32
+
+
+# ------------------------------------------------------------------------ the papers' networks
+# name: (parameters at 10 classes, the paper's figure in millions, its decimals, weight layers)
+PAPERS = {
+    "resnet20_cifar": (269_722, 0.27, 2, 20),  # He et al. 2015, Table 6
+    "resnet56_cifar": (853_018, 0.85, 2, 56),
+    "resnet110_cifar": (1_727_962, 1.7, 1, 110),
+    "resnet1202_cifar": (19_421_274, 19.4, 1, 1202),
+    "resnet110_stochastic_depth": (1_727_962, 1.7, 1, 110),  # Huang et al. 2016
+    "preresnet110_cifar": (1_727_962, 1.7, 1, 110),  # He et al. 2016, Table 2
+    "preresnet164_cifar": (1_703_258, 1.7, 1, 164),
+    # Zagoruyko and Komodakis 2016, Table 5: its 28 counts three projections, not the classifier
+    "wrn_28_10": (36_479_194, 36.5, 1, 28 - 3 + 1),
+    "resnext29_8x64d": (34_426_698, 34.4, 1, 29),  # Xie et al. 2016, Table 7
+    "highway19": (2_256_838, 2.3, 1, 19),  # Srivastava et al. 2015
+    "fitnet4": (2_548_602, 2.5, 1, 19),  # Romero et al. 2014
+}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_networks_have_their_papers_parameters_and_depth(name: str) -> None:
+    params, printed, decimals, layers = PAPERS[name]
+    architecture = load(name)
+    found = cost(architecture, classes=10, channels=3, size=32)  # type: ignore[arg-type]
+    assert found.params == params
+    assert round(found.params / 1e6, decimals) == printed
+    with torch.device("meta"):
+        model = build(architecture, classes=10, channels=3, size=32)  # type: ignore[arg-type]
+    beside = ("shortcut", "gate")  # a path's depth counts neither projections nor gates
+    deep = [
+        name
+        for name, m in model.named_modules()
+        if isinstance(m, nn.Conv2d | nn.Linear) and not set(beside) & set(name.split("."))
+    ]
+    assert len(deep) == layers
+
+
+def test_the_last_unit_of_the_stochastic_network_survives_half_the_time() -> None:
+    with torch.device("meta"):
+        model = build(load("resnet110_stochastic_depth"), classes=10, channels=3)  # type: ignore[arg-type]
+    rates = [m.rate for m in model.modules() if isinstance(m, DropPath)]
+    assert rates == pytest.approx([0.5 * (n + 1) / 54 for n in range(54)])
+
+
+def test_the_cifar_networks_shapes_are_the_papers() -> None:
+    # He et al. 2015, section 4.2: maps of 32, 16 and 8 pixels with 16, 32 and 64 channels
+    rows = cost(load("resnet20_cifar"), classes=10, channels=3, size=32).rows  # type: ignore[arg-type]
+    assert [row.shape for row in rows[:4]] == [(16, 32, 32), (16, 32, 32), (32, 16, 16), (64, 8, 8)]
+
+
+def test_the_papers_bottlenecks_take_the_multiply_adds_of_table_1() -> None:
+    # He et al. 2015, Table 1: 3.8 G for ResNet-50, whose strides stand on the 1x1
+    for name, printed in (("resnet50", 3.8), ("resnet101", 7.6), ("resnet152", 11.3)):
+        table = json.loads(json.dumps([dict(row) for row in load(name).network]))  # type: ignore[union-attr]
+        rows = [{**r, "stride_on": "1x1"} if r["op"] == "bottleneck" else r for r in table]
+        found = cost(
+            parse(json.dumps({"name": "paper", "network": rows})),
+            classes=1000, channels=3, size=224,
+        )  # fmt: skip
+        assert found.macs / 1e9 == pytest.approx(printed, abs=0.06)
