@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nas.errors import ShapeError
 from nas.models import build, cost
 from nas.models.drop_path import DropPath, make_drop_path
-from nas.space import load, parse
+from nas.space import fill, load, parse
 
 HEAD: list[dict[str, Any]] = [{"op": "global_pool"}, {"op": "linear"}]
 ORDERS = ("post", "bn_after_add", "relu_before_add", "relu_only_pre", "pre")
@@ -335,3 +335,27 @@ def test_the_papers_bottlenecks_take_the_multiply_adds_of_table_1() -> None:
             classes=1000, channels=3, size=224,
         )  # fmt: skip
         assert found.macs / 1e9 == pytest.approx(printed, abs=0.06)
+
+
+# ---------------------------------------------------------------------------- spaces' defaults
+def price_of_default(name: str) -> Any:
+    space: Any = load(name)
+    return cost(fill(space, space.default()), classes=10, channels=3, size=32)
+
+
+def test_the_default_of_resnext_cells_is_resnext29_32x4d() -> None:
+    # stages of three: inner 128, 256, 512 in 32 groups; outer 256, 512, 1024
+    params, before = 3 * 64 * 9 + 2 * 64, 64
+    for inner, outer in ((128, 256), (256, 512), (512, 1024)):
+        for _ in range(3):
+            params += before * inner + 9 * inner * inner // 32 + inner * outer
+            params += 4 * inner + 2 * outer
+            params += before * outer + 2 * outer if before != outer else 0
+            before = outer
+    assert price_of_default("resnext_cells").params == params + 1024 * 10 + 10 == 4_775_754
+
+
+def test_the_default_of_se_cells_is_resnet20_with_gates() -> None:
+    plain, gated = price_of_default("resnet_cells"), price_of_default("se_cells")
+    gates = [(16, 1), (32, 2), (64, 4)]  # channels, and a sixteenth of them
+    assert gated.params - plain.params == 3 * sum(2 * c * s + s + c for c, s in gates)
