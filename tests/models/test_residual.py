@@ -298,11 +298,11 @@ PAPERS = {
 def test_networks_have_their_papers_parameters_and_depth(name: str) -> None:
     params, printed, decimals, layers = PAPERS[name]
     architecture = load(name)
-    found = cost(architecture, classes=10, channels=3, size=32)  # type: ignore[arg-type]
+    found = cost(architecture, classes=10, channels=3, size=32)
     assert found.params == params
     assert round(found.params / 1e6, decimals) == printed
     with torch.device("meta"):
-        model = build(architecture, classes=10, channels=3, size=32)  # type: ignore[arg-type]
+        model = build(architecture, classes=10, channels=3, size=32)
     beside = ("shortcut", "gate")  # a path's depth counts neither projections nor gates
     deep = [
         name
@@ -314,21 +314,21 @@ def test_networks_have_their_papers_parameters_and_depth(name: str) -> None:
 
 def test_the_last_unit_of_the_stochastic_network_survives_half_the_time() -> None:
     with torch.device("meta"):
-        model = build(load("resnet110_stochastic_depth"), classes=10, channels=3)  # type: ignore[arg-type]
+        model = build(load("resnet110_stochastic_depth"), classes=10, channels=3)
     rates = [m.rate for m in model.modules() if isinstance(m, DropPath)]
     assert rates == pytest.approx([0.5 * (n + 1) / 54 for n in range(54)])
 
 
 def test_the_cifar_networks_shapes_are_the_papers() -> None:
     # He et al. 2015, section 4.2: maps of 32, 16 and 8 pixels with 16, 32 and 64 channels
-    rows = cost(load("resnet20_cifar"), classes=10, channels=3, size=32).rows  # type: ignore[arg-type]
+    rows = cost(load("resnet20_cifar"), classes=10, channels=3, size=32).rows
     assert [row.shape for row in rows[:4]] == [(16, 32, 32), (16, 32, 32), (32, 16, 16), (64, 8, 8)]
 
 
 def test_the_papers_bottlenecks_take_the_multiply_adds_of_table_1() -> None:
     # He et al. 2015, Table 1: 3.8 G for ResNet-50, whose strides stand on the 1x1
     for name, printed in (("resnet50", 3.8), ("resnet101", 7.6), ("resnet152", 11.3)):
-        table = json.loads(json.dumps([dict(row) for row in load(name).network]))  # type: ignore[union-attr]
+        table = json.loads(json.dumps([dict(row) for row in load(name).network]))
         rows = [{**r, "stride_on": "1x1"} if r["op"] == "bottleneck" else r for r in table]
         found = cost(
             parse(json.dumps({"name": "paper", "network": rows})),
