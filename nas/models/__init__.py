@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from ..plugins import load_installed
 from . import (  # noqa: F401  (registers their operators)
+    bottleneck,
     composites,
     conv,
     dense,
+    highway,
+    maxout,
     norm_act,
     pool,
     residual,
     resize,
+    squeeze_excite,
     stem,
 )
 from .building import build

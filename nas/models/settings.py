@@ -59,6 +59,13 @@ PoolPadding = Annotated[
     Size | str, Setting(("str", "int", "pair"), low=0, allowed=("same", "valid"))
 ]
 Share = Annotated[float, Setting(("float",), low=0, high=1)]
+DropRate = Annotated[
+    float,
+    Setting(("float",), low=0, high=1, about="of the last unit, less towards the image; 0: off"),
+]
+SqueezeRatio = Annotated[
+    float, Setting(("float",), above=0, high=1, about="squeezed channels, as a share")
+]
 Bias = Annotated[bool | None, Setting(("bool",), about="left out: only where there is no norm")]
 Norm = Annotated[
     str | Mapping[str, object], Setting(("str", "mapping"), allowed=NORMS, fields=_NORM_FIELDS)

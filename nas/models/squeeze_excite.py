@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation: an option `se` of the cells."""
+"""Squeeze-and-excitation: an option `se` of the cells, and a row of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from .conv import make_conv
 from .norm_act import make_act
+from .operators import operator
+from .settings import ActName, Count, GateName, SqueezeRatio
 from .tally import BY_RESULT, Tally
 
 
@@ -60,3 +62,32 @@ def make_se(se: float | Mapping[str, Any], gated: int, row_input: int) -> nn.Mod
     return SqueezeExcite(
         gated, squeezed, str(long.get("act", "relu")), str(long.get("gate", "sigmoid"))
     )
+
+
+@operator("squeeze_excite")
+class SqueezeExciteRow(SqueezeExcite):
+    """Squeeze-and-excitation as a row: weighs its input's channels (Hu et al. 2017).
+
+    ratio     squeezed channels as a share of the input's
+    round_to  squeezed channels to multiples of this, and no fewer
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        ratio: SqueezeRatio = 0.0625,
+        round_to: Count = 1,
+        act: ActName = "relu",
+        gate: GateName = "sigmoid",
+    ) -> None:
+        squeezed = squeezed_channels({"ratio": ratio, "round_to": round_to}, in_channels, 0)
+        super().__init__(in_channels, squeezed, act, gate)
+
+    @staticmethod
+    def cost(  # type: ignore[override]
+        tally: Tally, ratio: float, round_to: int, act: str, gate: str
+    ) -> None:
+        tally.need_image()
+        squeezed = squeezed_channels({"ratio": ratio, "round_to": round_to}, tally.channels, 0)
+        SqueezeExcite.cost(tally, squeezed, act)
+        tally.activated = False

@@ -3,8 +3,9 @@
 Four rows are added on the way, so that `build` and `cost` agree on them:
   resize      before all others, where `scaling` has a gamma and the images are given
   dropout     before the classifier, where the recipe's dropout is above 0 (see `table.py`)
-  X_end       a `norm_act` after row X of pre-activation units, unless another such unit follows:
-              their sums are raw until then (He et al. 2016); rows within rows end with one too
+  X_end       a `norm_act` after row X of pre-activation units, unless such a unit of the same
+              order follows: their sums are raw until then (He et al. 2016; without the norm after
+              order relu_only_pre, whose branches end in one); rows within rows end with one too
   flatten     at the end, where the last row leaves a map of 1x1
 """
 
@@ -101,7 +102,7 @@ class _Walk:
                 on_row(row, tally)
             if tally.pending:
                 follower = rows[place + 1] if place + 1 < len(rows) else None
-                if follower is None or follower.settings.get("order") != "pre":
+                if follower is None or follower.settings.get("order") != _order(row):
                     end = _end(row, rows)
                     self.row(end, children)
                     if on_row:
@@ -182,4 +183,11 @@ def _settle(row: Row) -> None:
 def _end(row: Row, rows: Sequence[Row]) -> Row:
     op = OPERATORS.get("norm_act")
     inherited = {key: row.settings.get(key, op.defaults[key]) for key in op.defaults}
+    if _order(row) == "relu_only_pre":
+        inherited["norm"] = "none"
     return Row(row.at, free(f"{row.name}_end", {r.name for r in rows}), op, inherited, None)
+
+
+def _order(row: Row) -> object:
+    """The order of units that left a raw sum."""
+    return row.settings.get("order", "pre")

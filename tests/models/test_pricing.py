@@ -181,6 +181,21 @@ def test_resnet20_for_small_images() -> None:
         [conv(16), {"op": "residual", "channels": 32, "stride": 2, "repeat": 2}, *HEAD],
         [conv(16), {"op": "bottleneck", "channels": 32, "repeat": 3, "se": 0.25}, *HEAD],
         [conv(16), {"op": "residual", "channels": 32, "repeat": 3, "order": "pre"}, *HEAD],
+        [
+            conv(16),
+            *(
+                {"name": order, "op": "residual", "channels": 16, "repeat": 3, "order": order}
+                for order in ("bn_after_add", "relu_before_add", "relu_only_pre")
+            ),
+            *HEAD,
+        ],
+        [
+            conv(16),
+            {"op": "bottleneck", "channels": 32, "repeat": 3, "drop_path": 0.5, "shortcut": "pad"},
+            {"op": "residual", "channels": 32, "repeat": 3, "dropout": 0.5},
+            *HEAD,
+        ],
+        [conv(16), {"op": "highway", "repeat": 3}, {"op": "maxout"}, conv(16), *HEAD],
         [conv(16, norm="none", act="tanh"), {"op": "avg_pool"}, conv(16, act="sigmoid"), *HEAD],
         [
             conv(16),
