@@ -46,7 +46,7 @@ class NormAct(nn.Module):
     """Normalisation, then an activation: opens a pre-activation unit and closes a stack of them.
 
     He et al. 2016, "Identity Mappings in Deep Residual Networks", appendix: the last unit is
-    followed by an extra norm and activation. `build` adds that one by itself (see `rows.py`).
+    followed by an extra norm and activation. `build` adds that one by itself (see `walk.py`).
     """
 
     def __init__(self, in_channels: int, norm: Norm = "batch", act: ActName = "relu") -> None:

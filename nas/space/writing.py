@@ -47,7 +47,8 @@ def spliced(text: str, edits: Edits) -> str:
     parts, last = [], 0
     for (start, end), new in sorted(edits.items()):
         assert start >= last, "two edits of one place"
-        parts += [text[last:start], new]
+        glued = " " if new and text[end : end + 1] == "#" else ""  # `}# note`, but not `8# note`
+        parts += [text[last:start], new + glued]
         last = end
     return "".join(parts) + text[last:]
 

@@ -392,3 +392,11 @@ def test_fillings_share_no_mutable_values():
     first = fill(space, space.default())
     first.network[0]["kernel"][0] = 9
     assert fill(space, space.default()).network[0]["kernel"] == [3, 3]
+
+
+def test_a_comment_glued_to_a_hole_stays_a_comment():
+    text = "network:\n  - name: a\n    op: conv\n    channels: !choice {one: 8, two: 16}# note\n"
+    space = parse(text)
+    filled = fill(space, space.default())
+    assert filled.network[0]["channels"] == 8
+    assert parse(filled.text).network[0]["channels"] == 8 and "# note" in filled.text
