@@ -213,8 +213,9 @@ def test_accuracy(
 def best(run: RunDir, data: ImageData, *, device: str = "cpu") -> dict[str, Any]:
     """Export the winner and trial 0's network of a search that came to its end; the last state.
 
-    Both are tested, once, unless the search was broken off before its final training. What came
-    of it stands in stages.json under `results`; a second call finds it there and does nothing.
+    Both are tested, once, at the end of the search: not where it was broken off, since it may go
+    on. What came of it stands in stages.json under `results`; a second call finds it there and
+    does nothing.
     """
     state = run.stages()
     finalists = state.get("finalists") or []
@@ -222,7 +223,7 @@ def best(run: RunDir, data: ImageData, *, device: str = "cpu") -> dict[str, Any]
         return state
     winner = finalists[0]
     reference = next((entry for entry in finalists if entry["candidate"] == 0), None)
-    test = bool(state.get("ended") or winner["final"])
+    test = bool(state.get("ended"))
     results: dict[str, Any] = {BEST: _export(run, winner, BEST, data, device, test)}
     if reference is winner:
         results[REFERENCE] = results[BEST]

@@ -102,6 +102,14 @@ class RunDir:
         """The folder of one trial: architecture.yaml, metrics.csv, checkpoint.pt."""
         return self.path / "trials" / str(number)
 
+    def copy_checkpoint(self, source: int, target: int) -> bool:
+        """Give a trial the checkpoint of another one; whether there was one."""
+        file = self.trial(source) / "checkpoint.pt"
+        if not file.is_file():
+            return False
+        write_bytes(self.trial(target) / "checkpoint.pt", file.read_bytes())
+        return True
+
     # --- making and opening -------------------------------------------------------------
 
     @classmethod
@@ -196,7 +204,8 @@ class RunDir:
                 holder = os.pread(handle, 200, 0).decode(errors="replace").strip()
                 raise RunError(
                     f"{self.path} is in use by another process ({holder or 'unknown'}); "
-                    f"wait for it, or stop it: nas stop {self.path}"
+                    f"wait for it, or stop it: nas stop {self.path} (a search), Ctrl-C there (a "
+                    "training)"
                 ) from None
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)

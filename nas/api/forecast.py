@@ -9,13 +9,14 @@ import torch
 from torch.nn import functional
 
 from ..models import Cost, build, cost
+from ..search.core import FEW_TRIALS
 from ..search.ledger import RESERVE_SHARE
 from ..search.request import Prepared, available_cpus
 from ..search.rungs import ETA, Rungs
 from ..search.stages import COARSE_FRACTION, COARSE_UNTIL, FINE_FRACTION
 from ..space import Architecture, Space, count, fill
 from ..train.recipe import Recipe
-from ..units import Budget, parse_budget
+from ..units import Budget, parse_budget, show_seconds
 
 STEPS = 3  # timed, after one that is not
 STARTUP_SECONDS = 10.0  # of Python, Ray and the workers
@@ -52,7 +53,20 @@ def forecast(prepared: Prepared) -> dict[str, Any]:
         "epochs": {"coarse": coarse, "fine": fine, "final": recipe.epochs},
         "trials": trials if searched else 1,
         "wall_seconds": wall,
+        "warning": _warning(request.budget, epoch, coarse, recipe.epochs, trials),
     }
+
+
+def _warning(budget: str, epoch: float, coarse: int, full: int, trials: int) -> str | None:
+    """What to say of a budget that holds no search to speak of."""
+    if trials >= FEW_TRIALS:
+        return None
+    return (
+        f"the budget of {budget} is small for this space and data: a trial of {coarse} epochs "
+        f"takes about {show_seconds(coarse * epoch)}, a final training of {full} about "
+        f"{show_seconds(full * epoch)}; give a larger one, fewer epochs (--set recipe.epochs=…), "
+        "or a space of smaller networks"
+    )
 
 
 def default_network(space: Space | Architecture) -> Architecture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..search import request as requests
 from ..search import run as driver
 from ..search.request import Prepared
 from ..search.run import View
-from ..space import find
+from ..space import Architecture, Space, find
 from ..units import parse_budget, show_seconds
 from .forecast import default_network
 from .run import Run
@@ -30,7 +31,7 @@ class Session:
 
 
 def search(
-    space: str | Path | None = None,
+    space: str | Path | Space | Architecture | None = None,
     *,
     data: str | Path | None = None,
     budget: str | None = None,
@@ -49,7 +50,7 @@ def search(
 ) -> Run:
     """Search a space on data until the budget is spent; train, test and export the best.
 
-    space      a name, or the path of a file
+    space      a name, the path of a file, or what `nas.load` made of one
     data       a name ("digits"), or the path of files in a known format
     budget     "90min", "50gpu-h,200trials"
     run_dir    the run's own new folder; None: ./runs/<date>-<space>-<n>
@@ -80,7 +81,10 @@ def search(
 
 
 def prepare(
-    space: str | Path | None, data: str | Path | None, budget: str | None, **options: Any
+    space: str | Path | Space | Architecture | None,
+    data: str | Path | None,
+    budget: str | None,
+    **options: Any,
 ) -> Prepared:
     """Check everything that was asked, before anything is made. Raises UserError."""
     for name, value in (("space", space), ("data", data), ("budget", budget)):
@@ -89,7 +93,8 @@ def prepare(
                 f"--{name} is missing; such as: nas search --space tiny --data digits --budget 3min"
             )
     constants = {key: str(value) for key, value in (options.pop("constants", None) or {}).items()}
-    return requests.prepare(str(space), str(data), str(budget), constants=constants, **options)
+    assert space is not None
+    return requests.prepare(space, str(data), str(budget), constants=constants, **options)
 
 
 def begin(prepared: Prepared, run_dir: str | Path | None = None) -> Session:
@@ -155,19 +160,32 @@ def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
             raise RunError("--run-dir makes a new run, --resume goes on with one: leave one out")
         own = getattr(request, key)
         if key == "space":
-            same = str(find(value).absolute()) == own
+            same = _is_space(request, value)
         elif key == "data":
             same = str(value) == own or str(Path(value).absolute()) == own
         elif key == "constants":
             same = {name: str(inner) for name, inner in value.items()} == dict(own)
         else:
             same = value == own
+        if not same and key == "constants":
+            value, own = (_settings(each) for each in (value, own))
         if not same:
             option = {"constants": "set"}.get(key, key.replace("_", "-"))
             raise RunError(
                 f"--{option} {value} contradicts the run, which was begun with {own}: leave it "
                 "out, or start a new search"
             )
+
+
+def _settings(constants: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in constants.items()) or "none"
+
+
+def _is_space(request: Request, value: Any) -> bool:
+    if isinstance(value, Space | Architecture):
+        own = hashlib.sha256(value.text.encode()).hexdigest()
+        return own in (request.space_digest, request.source_digest)
+    return str(find(value).absolute()) == request.space
 
 
 def _check_larger(run: RunDir, budget: str) -> None:

@@ -97,8 +97,8 @@ def _done(folder: Path, record: Mapping[str, Any]) -> Training | None:
     for key, value in record.items():
         if earlier.get(key) != value:
             raise RunError(
-                f"{folder} holds a training of another {key} ({earlier.get(key)}, not {value}): "
-                "name another folder with --out"
+                f"{folder} holds a training with another value of {key}: {earlier.get(key)}, not "
+                f"{value}; name another folder with --out"
             )
     result = earlier.get("result")
     if result is None:

@@ -6,7 +6,7 @@ from torch import nn
 
 from ..errors import ShapeError
 from ..space import Architecture
-from .image import image_size, resized, with_fitting_size
+from .image import check_asked, image_size, resized, with_fitting_size
 from .tally import Tally
 from .walk import walk
 
@@ -26,6 +26,7 @@ def build(
     generator: `torch.manual_seed` before makes them repeatable.
     Raises ShapeError, with the row's file:line, where the rows do not fit each other or the image.
     """
+    check_asked(architecture, classes, channels)
     height, width = image_size(architecture, size)
     resize = resized(architecture, size)
     try:

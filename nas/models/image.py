@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ShapeError, UserError
-from ..space import Architecture
+from ..space import Architecture, Space
 from .scaling import factors
 from .tally import Misfit, Tally
 from .walk import walk
 
 LARGEST_TRIED = 1024  # pixels; how far to look for an image size that would fit
+
+
+def check_asked(architecture: object, classes: object, channels: object) -> None:
+    """What `build` is called with. Raises UserError."""
+    if not isinstance(architecture, Architecture):
+        kind = "a space: fill it first" if isinstance(architecture, Space) else repr(architecture)
+        raise UserError(
+            f"an Architecture is wanted, such as nas.load makes of a file without holes, not {kind}"
+        )
+    for name, value in (("classes", classes), ("channels", channels)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} is {value!r}, and must be a whole number of at least 1")
 
 
 def image_size(architecture: Architecture, size: int | tuple[int, int] | None) -> tuple[int, int]:

@@ -85,12 +85,19 @@ def show_forecast(console: Console, plan: Mapping[str, Any]) -> None:
     grid.add_row("budget", plan["budget"])
     grid.add_row(
         "forecast",
-        f"about {plan['trials']} trials in about {show_seconds(plan['wall_seconds'])}, if they "
-        f"cost what the default does: coarse ones of {epochs['coarse']} epochs, fine ones of "
-        f"{epochs['fine']} and more, the final training of {epochs['final']}",
+        f"about {counted_trials(plan['trials'])} in about {show_seconds(plan['wall_seconds'])}, "
+        f"if they cost what the default does: coarse ones of {epochs['coarse']} epochs, fine ones "
+        f"of {epochs['fine']} and more, the final training of {epochs['final']}",
     )
     console.print(grid)
+    if plan.get("warning"):
+        console.print(Text.assemble(("Note ", "bold"), plan["warning"]), style="yellow")
     console.print("Dry run: nothing was trained, nothing was written.", style="dim")
+
+
+def counted_trials(number: int) -> str:
+    """ "1 trial", "2 trials"."""
+    return f"{number} trial{'' if number == 1 else 's'}"
 
 
 def show_start(console: Console, facts: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ CAUSES = (
     "finished", "stalled", "pruned", "exploded", "nan", "out_of_memory", "infeasible", "failed",
     "budget",
 )  # fmt: skip
+CANDIDATES = ("finished", "stalled", "budget")  # ends with a result
 NETWORK_KEYS = ("trial", "validation", "validation_std", "test", "params", "macs")
 
 
@@ -86,10 +87,10 @@ def run_state(run: RunDir, state: dict[str, Any]) -> str:
 
 
 def best_so_far(run: RunDir) -> dict[str, Any] | None:
-    """Number and validation of the best trial trained to its stage's end, finals left out."""
+    """Number and validation of the best trial that ended with a result, finals left out."""
     best: dict[str, Any] | None = None
     for row in run.trials():
-        if row["cause"] not in ("finished", "stalled") or row["stage"] == "final":
+        if row["cause"] not in CANDIDATES or row["stage"] == "final":
             continue
         value = _number(row["validation"])
         if value is not None and (best is None or value > best["validation"]):

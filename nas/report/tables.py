@@ -18,7 +18,7 @@ Found = Mapping[str, Any]
 ENDINGS = {
     "budget": "finished, its budget is spent",
     "done": "finished",
-    "interrupted": "interrupted, the best so far is exported",
+    "interrupted": "interrupted",
     "error": "broken off by an error",
 }
 
@@ -40,6 +40,8 @@ def show_summary(console: Console, found: Found) -> None:
     if found["stages"]:
         note = "and the ranges of the log-uniform holes"
         section(console, "Stages", stages(found["stages"]), note)
+        for line in widened(found["stages"]):
+            console.print(line, style="dim")
     console.print()
     console.print(budget(found))
     for line in found["notes"]:
@@ -75,6 +77,10 @@ def headline(found: Found) -> Text:
         ending, style = "killed; nothing is lost", "yellow"
     else:
         ending = ENDINGS.get(found["stopped"], str(found["stopped"]))
+        if found["stopped"] == "interrupted":
+            ending += (
+                ", the best so far is exported" if found["best"] else " before the first result"
+            )
         style = "green" if found["state"] == "finished" else "yellow"
     what = f"{found['space']} on {near(found['data'])}: "
     return Text.assemble((what, "bold"), (ending, style), f"  ({near(found['run'])})")
@@ -123,18 +129,33 @@ def stages(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def widened(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where a stage reaches past the range that the space states, and why."""
+    said: dict[str, str] = {}
+    for row in rows[1:]:
+        for name, (low, high) in row["ranges"].items():
+            first = rows[0]["ranges"].get(name)
+            if first and (low < first[0] or high > first[1]):
+                said[name] = (
+                    f"{name} reaches past {_range(first)}: the best trials lay on the range's edge "
+                    f"(--set {name}=… holds it fixed)"
+                )
+    return list(said.values())
+
+
 def budget(found: Found) -> Text:
     """What was asked for, and what it went into."""
     spent = found["budget"]
     device = "GPU" if found["device"] == "cuda" else found["device"]
     finals = sum(entry["device_seconds"] for entry in found["finalists"] if entry["final"])
     training = f", {show_seconds(finals)} of it for the final training" if finals else ""
+    kept = spent["reserved_final_seconds"]
+    reserve = f"; {show_seconds(kept)} reserved for the final training" if kept else ""
     return Text.assemble(
         ("Budget ", "bold"),
         f"{spent['asked']}: spent {show_seconds(spent['wall_seconds'])} of wall clock, "
         f"{show_seconds(spent['spent_device_seconds'])} of {device} time over "
-        f"{found['trials_at_once']} trials at once{training}; reserve for the final training "
-        f"{show_seconds(spent['reserved_final_seconds'])}",
+        f"{found['trials_at_once']} trials at once{training}{reserve}",
     )
 
 

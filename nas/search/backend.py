@@ -71,7 +71,12 @@ def execute(core: Core, data: ImageData, slots: Slots, refresh: Callable[[], Non
     _sweep(parent)
     folder = tempfile.mkdtemp(prefix=f"nas-{os.getpid()}-", dir=parent)
     try:
-        with _signals(core), _ray(folder, data, slots), contextlib.suppress(_Over):
+        with (
+            _signals(core),
+            _ray(folder, data, slots),
+            _signals(core),  # again: Ray's start puts its own in place of SIGTERM's
+            contextlib.suppress(_Over),
+        ):
             _tuner(core, data, slots, refresh, folder).fit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

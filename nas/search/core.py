@@ -255,8 +255,12 @@ class Core:
     def _save(self, live: Live) -> None:
         """Now and then, what a running trial has cost: a crash forgets a second of it."""
         if live.paid_until - live.saved >= SAVE_SECONDS:
-            self._studies.progress(live.trial, live.epoch, live.device_seconds)
+            self._book(live)
             live.saved = live.paid_until
+
+    def _book(self, live: Live) -> None:
+        seconds = self.table.rows[live.ask.number]["epoch_seconds"]
+        self._studies.progress(live.trial, live.epoch, live.device_seconds, seconds)
 
     def _epoch(self, live: Live, report: Mapping[str, Any]) -> None:
         ask, stop = live.ask, report.get("stop")
@@ -341,16 +345,19 @@ class Core:
         self._studies.end(
             live.ask.stage, live.trial, cause, live.value, violation=violation,
             epoch=live.epoch, device_seconds=round(live.device_seconds, 3), error=error,
+            epoch_seconds=self.table.rows[number]["epoch_seconds"],
         )  # fmt: skip
         self.table.end(number, cause, live.value, live.device_seconds, error)
         if cause in ("finished", "stalled") and not self._finals.planned:
             self._finals.reserve()
+        if cause in finals.BROKEN and self.stopped is None and self.table.hopeless():
+            self._end_search("done", "all trials so far broke down in their first epoch")
         self._remember()
 
     def _suspend(self, live: Live) -> None:
         """Leave the trial RUNNING in the study, its cost booked: a resume goes on with it."""
         del self._live[live.ask.number]
-        self._studies.progress(live.trial, live.epoch, live.device_seconds)
+        self._book(live)
         self._remember()
 
     def _out_of_budget(self, live: Live) -> bool:
@@ -420,7 +427,13 @@ class Core:
             "decisions": decisions,
         }  # fmt: skip
         text = self.table.text(job.candidate)
-        return self._begin(self._studies.ask(finals.STAGE), finals.STAGE, text, decisions, plan)
+        begun = self.table.begun_final(job)
+        trial = self._studies.ask(finals.STAGE)
+        ask = self._begin(trial, finals.STAGE, text, decisions, plan)
+        if begun is not None and self.run.copy_checkpoint(begun["trial"], ask.number):
+            self.ledger.epochs -= begun["epoch"]  # they are told again, and paid for already
+            self.run.log(f"trial {ask.number} goes on where trial {begun['trial']} was cut off")
+        return ask
 
     # --- what people and reports read ---------------------------------------------------
 
@@ -449,7 +462,8 @@ class Core:
         state["stopped"] = self.ending or self.stopped
         state["ended"] = self.ending is None  # a resume has nothing left to do
         state["finalists"] = self.table.finalists()
-        if not state["finalists"]:
+        state["notes"] += self._proposer.refusals()
+        if not state["finalists"] and self.ending != "interrupted":
             state["notes"].append(self.table.obituary())
         self.table.save(force=True)
         self.run.write_stages(state)

@@ -69,7 +69,9 @@ class Finals:
         jobs = self._largest(entrants)
         note = None
         if jobs is None:
-            jobs, note = _shortened(entrants, self._ledger)
+            whole = _jobs(entrants, max(seeds for _, seeds in PLANS), self._ledger)
+            trained = any(self._rows.has_final(job) for job in whole)
+            jobs, note = _shortened(entrants, self._ledger, trained)
         self._jobs = deque(jobs)
         self._ledger.reserve([job.cost for job in jobs])
         return note
@@ -164,15 +166,17 @@ def too_small(budget: str, seconds: float, share: float, epochs: int) -> str:
     )
 
 
-def _shortened(entrants: Sequence[Row], ledger: Ledger) -> tuple[list[Job], str]:
+def _shortened(entrants: Sequence[Row], ledger: Ledger, trained: bool) -> tuple[list[Job], str]:
     """One seed of the best candidate beside trial 0, shortened to fit; nothing where it would
-    be shorter than what the search has trained already."""
+    be shorter than what the search has trained already. `trained`: there are final trainings."""
     rows = list(entrants[:2])
     whole = _jobs(rows, 1, ledger)
     factor = min(1.0, ledger.shrink([job.cost for job in whole]))
     jobs = [_shorten(job, factor) for job in whole]
     text = ledger.budget.text
     if all(job.epochs <= int(row["epoch"]) for job, row in zip(jobs, rows, strict=True)):
+        if trained:
+            return [], f"the budget of {text} left no time for more final trainings"
         return [], (
             f"the budget of {text} left no time for a final training: the networks are those of "
             "the search, as far as they were trained; go on with a larger --budget"

@@ -27,7 +27,10 @@ class FinalCost:
 
 
 class Ledger:
-    """Counts against a Budget. `clock` is monotonic seconds; `wall_before` earlier sessions'."""
+    """Counts against a Budget. `clock` is monotonic seconds; `wall_before` earlier sessions'.
+
+    starting_seconds  of wall clock, spent before a session's first trial began
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Ledger:
         clock: Callable[[], float],
         started: float | None = None,
         wall_before: float = 0.0,
+        starting_before: float = 0.0,
     ) -> None:
         self.budget = budget
         wall = budget.wall_seconds
@@ -50,7 +54,9 @@ class Ledger:
         self.trials = 0
         self.epochs = 0
         self.promised_epochs = 0  # that running trials will take at the least
-        self._search_began = 0.0
+        self._session = wall_before
+        self.starting_seconds = starting_before
+        self._begun = False
         self._reserve: tuple[FinalCost, ...] | None = None
 
     @property
@@ -107,8 +113,8 @@ class Ledger:
         )
 
     def _searching(self, seconds: float | None) -> float | None:
-        """Wall seconds since the first trial began; the time before it is nobody's."""
-        return None if seconds is None else seconds - self._search_began
+        """Wall seconds without the starts of the sessions, which are nobody's."""
+        return None if seconds is None else seconds - self.starting_seconds
 
     def share(self) -> float:
         """How much of the whole budget is spent: 0 to 1 and beyond."""
@@ -137,7 +143,7 @@ class Ledger:
         if budget.device_seconds is not None:
             pace = self.slots * self.devices_per_trial
             estimates.append((budget.device_seconds - self.device_seconds) / pace)
-        elapsed = self.wall_seconds - self._search_began
+        elapsed = self.wall_seconds - self.starting_seconds
         counted = ((self.trials - self.slots, budget.trials), (self.epochs, budget.epochs))
         for used, bound in counted:
             if bound is not None and used > 0:
@@ -157,9 +163,10 @@ class Ledger:
         return max(0.0, min(left)) if left else None
 
     def begin_search(self) -> None:
-        """The first trial has its slot: the shares of the stages count from here."""
-        if self._search_began == 0.0:
-            self._search_began = self.wall_seconds
+        """The first trial of the session has its slot: the stages' shares count from here."""
+        if not self._begun:
+            self._begun = True
+            self.starting_seconds += self.wall_seconds - self._session
 
     def search_over(self) -> bool:
         """Nothing is left for the search but what the final training needs."""

@@ -21,6 +21,7 @@ DUPLICATES_IN_A_ROW = 100  # then the space is exhausted
 INFEASIBLE_IN_A_ROW = 200  # then plain draws say how much of the space fits at all
 LEAST_TRAINED = 6  # trials of a stage before its ranges are narrowed
 SAMPLE = 1000  # plain draws for that
+MANY_REFUSED = 20  # draws, from which the end of a search says so
 GIVE_UP_AFTER = 1000  # misfits in a row, however many plain draws fit
 
 
@@ -72,6 +73,7 @@ class Proposer:
         self._holes = space.holes if isinstance(space, Space) else ()
         self._seen: dict[tuple[str, int], int] = {}
         self._streak: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()  # by the limit that was broken most
         self.stages: list[stages.Stage] = []
         self.why_ended: str | None = None
         first = fill(space, space.default()) if isinstance(space, Space) else space
@@ -125,6 +127,19 @@ class Proposer:
             return Candidate(trial, stage.name, architecture, decisions, plan)
         return None
 
+    def refusals(self) -> list[str]:
+        """What to say at the end where most draws of this session were over a limit."""
+        refused, trained = sum(self._refused.values()), self._ledger.trials
+        if refused < MANY_REFUSED or refused < 2 * trained or self.why_ended:
+            return []
+        name, number = self._refused.most_common(1)[0]
+        what = "do not fit the images" if name == "shape" else f"are over limits.{name}"
+        return [
+            f"{refused} draws were refused untrained, {number} of them because they {what}: "
+            f"{trained / (trained + refused):.1%} of the draws fitted; raise the limit, or make "
+            "the ranges of the space smaller"
+        ]
+
     # --- one candidate ------------------------------------------------------------------
 
     def _default(self) -> Decisions:
@@ -155,6 +170,7 @@ class Proposer:
             return over
         self._studies.end(self.stage.name, trial, "infeasible", violation=over, limit=over[0])
         self._table.infeasible += 1
+        self._refused[over[0]] += 1
         self._streak["infeasible"] += 1
         if self._streak["infeasible"] % INFEASIBLE_IN_A_ROW == 0:
             self._sample_feasible()
@@ -188,8 +204,7 @@ class Proposer:
         tightest = broken.most_common(1)[0][0] if broken else "none"
         self.why_ended = (
             f"{self._streak['infeasible']} draws in a row were refused, and "
-            f"{1 - misfits / SAMPLE:.1%} of {SAMPLE} plain draws fit; the tightest limit is "
-            f"{tightest}: raise limits.{tightest}, or make the ranges of the space smaller"
+            f"{1 - misfits / SAMPLE:.1%} of {SAMPLE} plain draws fit; {_tightest(tightest)}"
         )
 
     # --- stages -------------------------------------------------------------------------
@@ -224,3 +239,15 @@ class Proposer:
                 self._studies.carry(stage.name, record, stage.domain)
         self.stages.append(stage)
         self._log(f"stage {stage.name} begins, ranges {stage.ranges()}")
+
+
+def _tightest(name: str) -> str:
+    if name == "shape":
+        return (
+            "the others' shapes do not fit, to each other or to the images: nas spaces --check "
+            "says where"
+        )
+    return (
+        f"the tightest limit is {name}: raise limits.{name}, or make the ranges of the space "
+        "smaller"
+    )

@@ -19,6 +19,7 @@ from ..plugins import load_plugins
 from ..rundir import Request, RunDir
 from ..space import Architecture, Space, fill, find, parse, shipped
 from ..space import load as load_space
+from ..space.constants import set_constants
 from ..train.recipe import Recipe
 from ..units import parse_budget, show_bytes
 from .journal import open_journal
@@ -35,7 +36,7 @@ class Prepared:
 
 
 def prepare(
-    space: str | Path,
+    space: str | Path | Space | Architecture,
     data: str,
     budget: str,
     *,
@@ -57,15 +58,14 @@ def prepare(
         raise UserError(f"--seed {seed} must be between 0 and {2**32 - 1}")
     device = pick_device(device)
     gpus = _gpus_per_trial(device, gpus_per_trial)
-    file = find(space)
-    loaded = load_space(space, constants=constants or {})
+    file, loaded = _space(space, constants or {})
     images = load_data(data, seed=seed)
     check_default(loaded, images, device)
     request = Request(
         space=str(file.absolute()),
         space_name=loaded.name,
         space_digest=_digest(loaded.text.encode()),
-        source_digest=_digest(file.read_bytes()),
+        source_digest=_digest(file.read_bytes() if file.is_file() else loaded.text.encode()),
         shipped=shipped() in file.absolute().parents,
         data=locate(data),
         budget=budget,
@@ -228,6 +228,17 @@ def _trials_at_once(device: str, gpus_per_trial: float, asked: int | None) -> in
             "lower it, or lower --gpus-per-trial"
         )
     return asked
+
+
+def _space(
+    space: str | Path | Space | Architecture, constants: Mapping[str, str]
+) -> tuple[Path, Space | Architecture]:
+    """The file and what it holds; of a Space that was loaded, or made in Python, the Space."""
+    if isinstance(space, str | Path):
+        return find(space), load_space(space, constants=constants)
+    if constants:
+        return Path(space.path), set_constants(space.text, space.path, constants)
+    return Path(space.path), space
 
 
 def _distinct(plugins: Sequence[str | Path]) -> list[str]:

@@ -130,6 +130,7 @@ def _core(
         clock=time.monotonic,
         started=started,
         wall_before=float(before.get("budget", {}).get("wall_seconds", 0.0)),
+        starting_before=float(before.get("budget", {}).get("starting_seconds", 0.0)),
     )
     studies = open_studies(run)
     table = Table(run, parse_keep(request.keep))

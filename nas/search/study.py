@@ -53,6 +53,7 @@ class Record:
     values: Mapping[int, float]
     epoch: int
     device_seconds: float
+    epoch_seconds: float | None  # what an epoch takes without the start of its worker
     error: str | None
     duplicate_of: int | None
     carried_from: int | None
@@ -167,9 +168,12 @@ class Studies:
         if math.isfinite(value) and wanted:
             trial.report(value, epoch)
 
-    def progress(self, trial: Trial, epoch: int, device_seconds: float) -> None:
+    def progress(
+        self, trial: Trial, epoch: int, device_seconds: float, epoch_seconds: float | None
+    ) -> None:
         """What the trial has cost so far."""
-        trial.set_user_attr("progress", {"epoch": epoch, "device_seconds": device_seconds})
+        cost = {"epoch": epoch, "device_seconds": device_seconds, "epoch_seconds": epoch_seconds}
+        trial.set_user_attr("progress", cost)
 
     def end(
         self,
@@ -278,6 +282,7 @@ def _record(frozen: FrozenTrial, stage: str) -> Record:
         values=values,
         epoch=max(int(attributes.get("epoch", progress.get("epoch", 0))), *values, 0),
         device_seconds=float(attributes.get("device_seconds", progress.get("device_seconds", 0.0))),
+        epoch_seconds=attributes.get("epoch_seconds", progress.get("epoch_seconds")),
         error=attributes.get("error"),
         duplicate_of=attributes.get("duplicate_of"),
         carried_from=attributes.get("carried_from"),

@@ -27,6 +27,9 @@ ADVICE = {
     "budget": "give a larger budget, or fewer epochs (--set recipe.epochs=…)",
     "pruned": "give a larger budget",
 }
+# ends with a result; the budget's end may cut off the best trial of all just before its last epoch
+CANDIDATES = ("finished", "stalled", "budget")
+HOPELESS = 30  # trials without an epoch: the recipe or the data are broken, not the candidates
 HIDDEN = ("digest", "full_epochs", "seed_index", "epoch_seconds")  # of a row: not for trials.csv
 
 
@@ -57,8 +60,8 @@ class Table:
             cause=record.cause, validation=record.value, epoch=record.epoch,
             device_seconds=round(record.device_seconds, 3), error=record.error,
         )  # fmt: skip
-        if record.epoch:  # the driver's measure: an upper bound, the worker's own is not kept
-            spent = record.device_seconds / record.epoch
+        if record.epoch:
+            spent = record.epoch_seconds or record.device_seconds / record.epoch
             self.rows[record.number]["epoch_seconds"] = spent
         if record.cause is not None:
             self._drop_checkpoints(record.number)
@@ -136,7 +139,7 @@ class Table:
             row
             for row in self.rows.values()
             if row["stage"] != finals.STAGE
-            and row["cause"] in ("finished", "stalled")
+            and row["cause"] in CANDIDATES
             and _finite(row["validation"])
         ]
         told.sort(key=lambda row: (-row["validation"], row["trial"]))
@@ -153,7 +156,7 @@ class Table:
         """Number and validation of the best trained trial so far, trial 0 included."""
         reference = self.reference()
         rows = self.ranked()[:1]
-        if reference and reference["cause"] in ("finished", "stalled"):
+        if reference and reference["cause"] in CANDIDATES:
             rows.append(reference)
         rows = [row for row in rows if _finite(row["validation"])]
         if not rows:
@@ -162,13 +165,27 @@ class Table:
         return best["trial"], best["validation"]
 
     def has_final(self, job: finals.Job) -> bool:
-        """Whether that final training exists, ended or running."""
+        """Whether that final training exists, running or ended but for one that was cut off."""
         return any(
-            row["stage"] == finals.STAGE
-            and (row["candidate"], row["seed_index"]) == (job.candidate, job.seed_index)
-            and (row["epochs"] >= job.epochs)
-            for row in self.rows.values()
+            row["epochs"] >= job.epochs and row["cause"] != "budget" for row in self._finals(job)
         )
+
+    def begun_final(self, job: finals.Job) -> dict[str, Any] | None:
+        """The same training, cut off by the end of an earlier budget; None: there is none."""
+        cut = [
+            row
+            for row in self._finals(job)
+            if row["cause"] == "budget" and row["epochs"] == job.epochs and row["epoch"]
+        ]
+        return max(cut, key=lambda row: row["epoch"], default=None)
+
+    def _finals(self, job: finals.Job) -> list[dict[str, Any]]:
+        return [
+            row
+            for row in self.rows.values()
+            if row["stage"] == finals.STAGE
+            and (row["candidate"], row["seed_index"]) == (job.candidate, job.seed_index)
+        ]
 
     def counts(self) -> dict[str, int]:
         """The ends of the search's trials; disjoint, they sum to `total`."""
@@ -183,14 +200,23 @@ class Table:
         Where a candidate has no final training (the search was broken off) the trained trials
         stand in for it, with `final` false.
         """
-        groups: dict[int, list[dict[str, Any]]] = {}
+        groups: dict[int, dict[int, dict[str, Any]]] = {}
         for row in self.rows.values():
             if row["stage"] == finals.STAGE and _finite(row["validation"]):
-                groups.setdefault(row["candidate"], []).append(row)
-        entries = [self._entry(candidate, rows, True) for candidate, rows in groups.items()]
+                seeds = groups.setdefault(row["candidate"], {})
+                known = seeds.get(row["seed_index"])
+                if known is None or row["epoch"] >= known["epoch"]:
+                    seeds[row["seed_index"]] = row  # gone on with after it was cut off
+        entries = [self._entry(number, [*seeds.values()], True) for number, seeds in groups.items()]
         if not entries:
             entries = self._stand_ins()
         return sorted(entries, key=lambda entry: (-entry["validation"], entry["macs"]))
+
+    def hopeless(self) -> bool:
+        """Many trials, and not one of them came to the end of an epoch."""
+        rows = self.rows.values()
+        ended = [row for row in rows if row["cause"] is not None]
+        return len(ended) >= HOPELESS and not any(row["epoch"] for row in rows)
 
     def obituary(self) -> str:
         """Why nothing survived, and what to change."""

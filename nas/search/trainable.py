@@ -93,7 +93,8 @@ def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
             continue
         if step.stop not in ("exploded", "nan"):
             save(trainer, folder / "checkpoint.pt", loaded.digest)
-        write_metrics(folder / "metrics.csv", trainer.history)
+        broken = [step] if step.broken else []  # says at which step, by how much
+        write_metrics(folder / "metrics.csv", [*trainer.history, *broken])
         yield as_report(step)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as AnyMapping
 from typing import Any
 
@@ -25,10 +26,15 @@ def set_constants(text: str, path: str, constants: AnyMapping[str, object]) -> S
             text = _set(compose(text, path), name, _constant(name, value), known)
             parse(text, path=path)
         except SpaceError as error:
-            message = str(error)
+            message = _placeless(str(error), path)
             prefix = f"--set {name}={value}: "
             raise SpaceError(message if message.startswith("--set") else prefix + message) from None
     return parse(text, path=path)
+
+
+def _placeless(message: str, path: str) -> str:
+    """Without a line: it is of the text with the constant in it, which nobody has seen."""
+    return re.sub(rf"^{re.escape(path)}:\d+: ", "", message)
 
 
 def _constant(name: str, value: object) -> Any:

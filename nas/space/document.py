@@ -379,5 +379,6 @@ class _Composer:
         node = self.node(event)
         if not isinstance(node, Scalar) or node.tag or not isinstance(node.value, str):
             text = excerpt(self.text[node.start : node.end])
-            raise self.fault(f"the key {text} is no word; quote it if it is meant as one", event)
+            said = f"the key {text}" if text else "an empty key"
+            raise self.fault(f"{said} is no word; quote it if it is meant as one", event)
         return node

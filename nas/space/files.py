@@ -23,8 +23,8 @@ def shipped() -> Path:
 def find(source: str | Path) -> Path:
     """The file that a name or a path means.
 
-    A bare word is ./NAME.yaml, then a shipped space, then one of the zoo. Anything with a slash
-    or an ending is a path. Raises UnknownName with the nearest name.
+    A bare word is ./NAME.yaml, then a shipped space, then one of the zoo. Anything with a slash,
+    or ending in .yaml, is a path. Raises UnknownName with the nearest name.
     """
     word = str(source)
     path = Path(source).expanduser()
@@ -35,7 +35,7 @@ def find(source: str | Path) -> Path:
         candidate = folder / f"{word}.yaml"
         if candidate.is_file():
             return candidate
-    raise UnknownName("space", word, _names())
+    raise UnknownName("space or network", word, _names())
 
 
 def _names() -> list[str]:

@@ -97,7 +97,7 @@ def test_train_something_else_in_the_same_folder(nas, architecture, tmp_path):
     words = ("train", architecture, "--data", "digits", "--out", out, "-q")
     assert nas(*words).code == 0
     told = nas(*words, "--epochs", "3")
-    assert told.code == 2 and "another epochs" in told.err and "--out" in told.err
+    assert told.code == 2 and "another value of epochs" in told.err and "--out" in told.err
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
     told = nas(*words[:-2], tmp_path / "full")

@@ -163,3 +163,13 @@ def test_the_second_train_run_of_the_winner_agrees_with_its_file(searched, nas):
     told = nas("describe", found["architecture"], "--json")
     assert told.code == 0, told.err
     assert told.json["params"] == found["params"] and told.json["macs"] == found["macs"]
+
+
+def test_a_loaded_space_can_be_searched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = toolkit.load("tiny")
+    options = {"data": "digits", "budget": "2trials", "constants": {"recipe.epochs": 1}}
+    run = toolkit.search(space, **options)
+    assert run.summary["trials"]["total"] == 2
+    again = toolkit.search(space, data="digits", resume=run.path, budget="3trials")
+    assert again.summary["trials"]["total"] == 3

@@ -155,3 +155,25 @@ def test_a_misfit_within_rows_names_the_inner_row_and_its_line() -> None:
         "        - {name: odd, op: conv, channels: 8, groups: 4}\n"
     ) + HEAD
     assert refused(rows).startswith("broken.yaml:7: row 'odd' (conv): groups 4 must divide")
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"classes": 0}, "classes is 0, and must be a whole number of at least 1"),
+        ({"classes": 2.5}, "classes is 2.5"),
+        ({"channels": -1}, "channels is -1"),
+    ],
+)
+def test_build_checks_what_it_is_called_with(what: dict[str, Any], words: str) -> None:
+    architecture = parse(HEADER + HEAD, path="fine.yaml")
+    with pytest.raises(UserError, match=words):
+        build(architecture, **{"classes": 10, "channels": 3, "size": 8, **what})
+
+
+def test_build_refuses_a_space_and_a_name() -> None:
+    space = parse(HEADER + "  - {op: conv, name: a, channels: !choice [8, 16]}\n" + HEAD)
+    with pytest.raises(UserError, match="not a space: fill it first"):
+        build(space, classes=10, channels=3, size=8)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="not 'tiny'"):
+        build("tiny", classes=10, channels=3, size=8)  # type: ignore[arg-type]

@@ -104,10 +104,11 @@ class Simulation:
                 "simulated.yaml", "simulated", "", "", False, "none", budget, strategy, seed
             )
             self.run = RunDir.create(folder, request, text, {})
-        before = self.run.stages().get("budget", {}).get("wall_seconds", 0.0)
+        before = self.run.stages().get("budget", {})
         self.ledger = Ledger(
             parse_budget(budget), slots=slots, devices_per_trial=1.0, clock=self.clock,
-            wall_before=before,
+            wall_before=before.get("wall_seconds", 0.0),
+            starting_before=before.get("starting_seconds", 0.0),
         )  # fmt: skip
         make = STRATEGIES.get(strategy)
         self.studies = Studies(open_journal(self.run.journal), "run", lambda n: make(seed + n))

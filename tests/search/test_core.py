@@ -315,3 +315,94 @@ def test_a_budget_that_ends_within_the_first_epoch_says_how_long_one_takes(tmp_p
     notes = core.finish()["notes"]
     assert any("an epoch takes about 3 min 56 s here" in note for note in notes), notes
     assert not any("networks are those of the search" in note for note in notes)
+
+
+def test_where_everything_breaks_down_the_search_ends_early(tmp_path):
+    def explodes(ask, recipe, epoch):
+        return {"stop": "exploded", "violation": 1.0, "epoch": 1, "validation": math.nan}
+
+    simulation = Simulation(tmp_path / "run", "2000trials", curve=explodes)
+    state = simulation.go()
+    assert state["trials"]["exploded"] in (30, 31)  # the 31st ran already
+    assert state["finalists"] == []
+    assert any("broke down in their first epoch" in note for note in state["notes"])
+    assert any("lower recipe.lr" in note for note in state["notes"])
+
+
+def test_a_trial_that_the_budgets_end_cut_off_can_be_a_finalist(tmp_path):
+    def last_is_best(ask, recipe, epoch):
+        return {"epoch": epoch, "validation": 0.5 + 0.01 * ask.number + 0.001 * epoch}
+
+    simulation = Simulation(
+        tmp_path / "run", "60s", curve=last_is_best, epoch_seconds=lambda ask: 0.7
+    )
+    state = simulation.go()
+    cut = [row for row in simulation.table.rows.values() if row["cause"] == "budget"]
+    cut = [row for row in cut if row["stage"] != "final" and row["epoch"]]
+    assert cut and state["finalists"]
+    best = max(simulation.table.rows.values(), key=lambda r: (r["stage"] != "final", r["trial"]))
+    assert simulation.table.ranked()[0]["validation"] >= max(row["validation"] for row in cut)
+    assert best["trial"] in {row["trial"] for row in simulation.table.ranked()}
+
+
+def test_a_final_training_that_was_cut_off_goes_on_with_a_larger_budget(tmp_path):
+    folder = tmp_path / "run"
+    text = TEXT.replace("!choice [8, 16, 32]", "8").replace("!int [1, 4]", "2")
+    text = text.replace("!log {low: 1e-4, high: 10, default: 0.1}", "0.1")
+    text = text.replace("!log {low: 1e-6, high: 1e-2, default: 1e-4}", "0")
+
+    def slower_than_forecast(ask):
+        return 3.0 if ask.stage == "final" else 1.0
+
+    def write_checkpoints(s):  # as the worker does
+        for row in s.table.rows.values():
+            if row["stage"] == "final" and row["epoch"]:
+                (folder / "trials" / str(row["trial"]) / "checkpoint.pt").write_bytes(b"state")
+        return False
+
+    first = Simulation(folder, "50s", text=text, slots=1, epoch_seconds=slower_than_forecast)
+    first.go(write_checkpoints)
+    (cut,) = [row for row in first.table.rows.values() if row["cause"] == "budget"]
+    assert cut["stage"] == "final" and 0 < cut["epoch"] < cut["epochs"]
+    second, state = simulate(folder, "400s", text=text, slots=1)
+    after = [row for row in second.table.rows.values() if row["trial"] > cut["trial"]]
+    (again,) = [row for row in after if row["seed_index"] == cut["seed_index"]]
+    assert again["epochs"] == cut["epochs"] and again["cause"] == "finished"
+    assert (folder / "trials" / str(again["trial"]) / "checkpoint.pt").read_bytes() == b"state"
+    (entry,) = state["finalists"]
+    assert entry["seeds"] == len({row["seed_index"] for row in [cut, *after]})
+
+
+def test_the_starts_of_sessions_do_not_count_as_searching(tmp_path):
+    folder = tmp_path / "run"
+    first = Simulation(folder, "200s")
+    first.clock.now = 20.0  # what Ray takes to start
+    first.go(lambda s: len(s.trained) >= 30)
+    first.core.interrupt()
+    first.go()
+    spent = first.ledger.wall_seconds - 20.0
+    second = Simulation(folder, "200s")
+    second.clock.now = 30.0
+    second.core.next()
+    second.core.on_start(second.core.table.next_number() - 1)
+    assert second.ledger.starting_seconds == pytest.approx(50.0, abs=0.01)
+    assert second.ledger._searching(second.ledger.wall_seconds) == pytest.approx(spent, abs=0.01)
+
+
+def test_epoch_seconds_survive_a_resume(tmp_path):
+    folder = tmp_path / "run"
+
+    def timed(ask, recipe, epoch):
+        return {**quadratic(ask, recipe, epoch), "seconds": 0.25}
+
+    first, _ = simulate(folder, "10trials", curve=timed)
+    second = Simulation(folder, "20trials", curve=timed)
+    for number, row in first.table.rows.items():
+        assert second.table.rows[number]["epoch_seconds"] == row["epoch_seconds"]
+
+
+def test_many_refused_draws_are_told_at_the_end(tmp_path):
+    text = TEXT.replace("[8, 16, 32]", "[8, 300, 301, 302, 303, 304, 305, 306, 307, 308, 309, 310]")
+    simulation = Simulation(tmp_path / "run", "9trials", text=text.replace("1M", "32k"))
+    notes = " ".join(simulation.go()["notes"])
+    assert "draws were refused untrained" in notes and "limits.params" in notes

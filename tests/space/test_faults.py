@@ -233,7 +233,7 @@ def test_not_utf8(tmp_path):
 
 def test_unknown_space_says_the_nearest():
     with pytest.raises(
-        UnknownName, match="unknown space 'resnet_cels'; did you mean 'resnet_cells'"
+        UnknownName, match="unknown space or network 'resnet_cels'; did you mean 'resnet_cells'"
     ):
         find("resnet_cels")
 
