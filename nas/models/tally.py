@@ -30,7 +30,7 @@ class Tally:
                               network looks back that far; else None
     pending                   a sum of pre-activation units, which waits for its norm and act
     params                    trainable parameters
-    buffers                   running statistics of norms, in values
+    buffers                   values beside the parameters, once a batch: running statistics, codes
     macs                      multiply-adds of convolutions and linear layers
     activations               output values of convolutions (the measure of Radosavovic et al. 2020)
     kept                      values that training keeps until the backward pass

@@ -138,6 +138,14 @@ def test_network_in_networks_layer_has_the_widths_it_states() -> None:
     assert same == one
 
 
+def test_compound_scaling_widens_each_of_two_inner_widths() -> None:
+    row = {"op": "mlpconv", "channels": 16, "width": [32, 24], "norm": "none"}
+    text = {"name": "test", "scaling": {"width": 2}, "network": [row, *HEAD]}
+    wide = build(parse(json.dumps(text)), classes=10, channels=3, size=8)[0]
+    layers = [m for m in wide.modules() if isinstance(m, nn.Conv2d)]
+    assert [m.out_channels for m in layers] == [64, 48, 32]
+
+
 # ------------------------------------------------------------------------ transposed convolution
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("stride", [1, 2, 3])
