@@ -49,6 +49,13 @@ def test_other_constants_belong_in_the_row() -> None:
     assert wide(x)[0, :2, 0, 0].tolist() == pytest.approx([1 / 2, 1 / 2.5])
 
 
+@pytest.mark.parametrize("norm", ["lrn", "none", "batch"])
+def test_a_unit_starts_as_the_identity_whatever_its_norm(norm: str) -> None:
+    row = {"op": "residual", "channels": 8, "norm": norm, "zero_init": True}
+    x = torch.rand(1, 8, 4, 4)
+    assert torch.equal(made(row).eval()(x), x)
+
+
 def test_the_scaled_tanh_is_1_at_1_and_1_7159_at_most() -> None:
     act = made({"op": "activation", "act": "scaled_tanh"})
     y = act(torch.tensor([-1.0, 0.0, 1.0, 100.0]))
