@@ -13,13 +13,17 @@ from . import (  # noqa: F401  (registers their operators)
     conv,
     dense,
     highway,
+    lenet,
     maxout,
+    mlpconv,
     norm_act,
     pool,
     residual,
     resize,
+    separable,
     squeeze_excite,
     stem,
+    transposed,
 )
 from .building import build
 from .operators import operator

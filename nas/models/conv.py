@@ -9,9 +9,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .connections import ConnectedConv2d, connected_cost, connection_table
 from .norm_act import make_act, make_norm
 from .operators import operator
-from .settings import ActName, Bias, Channels, Count, Kernel, Norm, Padding, SameChannels, Stride
+from .settings import (
+    ActName,
+    Bias,
+    Channels,
+    Connections,
+    Count,
+    Kernel,
+    Norm,
+    Padding,
+    SameChannels,
+    Stride,
+)
 from .tally import Tally, is_none
 
 
@@ -42,16 +54,10 @@ def make_conv(
     """nn.Conv2d, initialised He normal, fan out (He et al. 2015): variance 2 / (kernel² · channels
     / groups). The groups count, as in EfficientNet; torch's own fan leaves them out.
     """
-    kernel_h, kernel_w = (kernel, kernel) if isinstance(kernel, int) else kernel
-    pads: Any = padding if isinstance(padding, int) else 0
-    if padding == "same":
-        pads = (dilation * (kernel_h - 1) // 2, dilation * (kernel_w - 1) // 2)
-    elif not isinstance(padding, int | str):
-        pads = tuple(padding)
     kind = SameTFConv2d if padding == "same_tf" else nn.Conv2d
-    size, step = (kernel_h, kernel_w), stride if isinstance(stride, int) else tuple(stride)
+    size, step, pads = window(kernel, stride, padding, dilation)
     conv = kind(in_channels, channels, size, step, pads, dilation, groups, bias)
-    fan_out = kernel_h * kernel_w * channels / groups
+    fan_out = size[0] * size[1] * channels / groups
     with torch.no_grad():
         conv.weight.normal_(0, (2 / fan_out) ** 0.5)
         if conv.bias is not None:
@@ -59,12 +65,25 @@ def make_conv(
     return conv
 
 
+def window(kernel: Any, stride: Any, padding: Any, dilation: int) -> tuple[Any, Any, Any]:
+    """Kernel, stride and padding as torch's convolutions take them."""
+    size = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+    step = stride if isinstance(stride, int) else tuple(stride)
+    if padding == "same":
+        return size, step, tuple(dilation * (side - 1) // 2 for side in size)
+    if isinstance(padding, int | str):
+        return size, step, padding if isinstance(padding, int) else 0
+    return size, step, tuple(padding)
+
+
 @operator("conv")
 class Conv(nn.Module):
     """A convolution, batch normalisation and an activation (order post), or norm, act, conv (pre).
 
     LeCun et al. 1998; batch normalisation after Ioffe and Szegedy 2015. There is no bias where a
-    norm follows, which would subtract it again.
+    norm follows: batch norm would subtract it again.
+
+    connections  which input maps each output map takes: LeNet-5's table, or a list of lists
     """
 
     def __init__(
@@ -80,6 +99,7 @@ class Conv(nn.Module):
         norm: Norm = "batch",
         act: ActName = "relu",
         order: Literal["post", "pre"] = "post",
+        connections: Connections = None,
     ) -> None:
         super().__init__()
         self.order = order
@@ -87,10 +107,14 @@ class Conv(nn.Module):
         if order == "pre":
             self.norm = make_norm(in_channels, norm)
             self.act = make_act(act, in_place=not is_none(norm))
-        self.conv = make_conv(
-            in_channels, channels, kernel, stride,
-            padding=padding, dilation=dilation, groups=groups, bias=with_bias,
-        )  # fmt: skip
+        if connections is None:
+            self.conv = make_conv(
+                in_channels, channels, kernel, stride,
+                padding=padding, dilation=dilation, groups=groups, bias=with_bias,
+            )  # fmt: skip
+        else:
+            maps, where = connection_table(connections), window(kernel, stride, padding, dilation)
+            self.conv = ConnectedConv2d(in_channels, maps, *where, dilation, with_bias)
         if order == "post":
             self.norm = make_norm(channels, norm)
             self.act = make_act(act)
@@ -115,14 +139,20 @@ class Conv(nn.Module):
         norm: str | Mapping[str, Any] = "batch",
         act: str = "relu",
         order: str = "post",
+        connections: Any = None,
     ) -> None:
         with_bias = is_none(norm) if bias is None else bias
         if order == "pre":
             tally.norm_act(norm, act, in_place=not is_none(norm))
             tally.pending = False
-        tally.conv(
-            channels, kernel, stride, groups, dilation=dilation, padding=padding, bias=with_bias
-        )
+        if connections is None:
+            tally.conv(
+                channels, kernel, stride, groups, dilation=dilation, padding=padding, bias=with_bias
+            )
+        else:
+            connected_cost(
+                tally, connections, channels, kernel, stride, padding, dilation, groups, with_bias
+            )
         if order == "post":
             tally.norm_act(norm, act)
             if act == "none" and not is_none(norm):

@@ -1,23 +1,34 @@
-"""Normalisation and activation: the two steps beside every convolution."""
+"""Normalisation and activation: the two steps beside every convolution; and neither."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .operators import operator
-from .settings import ActName, Norm
+from .settings import ActName, Count, Norm, NotNegative, Positive
 from .tally import Tally, is_none
 
 # torch writes these over their input without needing it in the backward pass
 IN_PLACE = frozenset({"relu", "relu6"})
 
+
+class ScaledTanh(nn.Module):
+    """1.7159 tanh(2x / 3): 1 at 1, -1 at -1, and most curved there (LeCun et al. 1998, app. A)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # any shape
+        return 1.7159 * torch.tanh(2 / 3 * x)
+
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "tanh": nn.Tanh,
+    "scaled_tanh": ScaledTanh,
     "sigmoid": nn.Sigmoid,
     "silu": nn.SiLU,
     "hardswish": nn.Hardswish,
@@ -34,11 +45,43 @@ def make_act(name: str, *, in_place: bool = True) -> nn.Module:
 
 
 def make_norm(channels: int, norm: str | Mapping[str, Any]) -> nn.Module:
-    """Batch normalisation (Ioffe and Szegedy 2015) of `channels`, or nn.Identity for "none"."""
+    """Batch normalisation (Ioffe and Szegedy 2015) of `channels`, nn.Identity for "none", or "lrn"
+    with AlexNet's constants."""
     settings = {"kind": norm} if isinstance(norm, str) else dict(norm)
-    if settings.pop("kind", "batch") == "none":
+    kind = settings.pop("kind", "batch")
+    if kind == "none":
         return nn.Identity()
-    return nn.BatchNorm2d(channels, **settings)
+    return ResponseNorm() if kind == "lrn" else nn.BatchNorm2d(channels, **settings)
+
+
+@operator("lrn")
+class ResponseNorm(nn.Module):
+    """Local response normalisation across channels (Krizhevsky et al. 2012, section 3.3).
+
+    Each value is divided by (k + alpha · the sum of squares of the `size` channels around it, at
+    its pixel) ** beta. torch and Caffe divide their alpha by `size`; the paper does not, nor does
+    this one. In AlexNet the row stands behind the activation; `norm: lrn` stands before it.
+    """
+
+    def __init__(
+        self,
+        size: Count = 5,
+        alpha: NotNegative = 1e-4,
+        beta: NotNegative = 0.75,
+        k: Positive = 2.0,
+    ) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        return F.local_response_norm(x, self.size, self.alpha * self.size, self.beta, self.k)
+
+    @staticmethod
+    def cost(tally: Tally, size: int, alpha: float, beta: float, k: float) -> None:
+        tally.need_image()
+        tally.response_norm()
+        tally.keep()
+        tally.activated = False
 
 
 @operator("norm_act")
@@ -79,3 +122,12 @@ class Activation(nn.Module):
     @staticmethod
     def cost(tally: Tally, act: str) -> None:
         tally.norm_act("none", act, in_place=False)
+
+
+@operator("identity")
+class Identity(nn.Identity):
+    """The input as it is: an empty branch, or the choice of leaving a layer out."""
+
+    @staticmethod
+    def cost(tally: Tally) -> None:
+        pass

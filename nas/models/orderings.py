@@ -15,9 +15,9 @@ a `norm_act` there (see `walk.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from .conv import Conv
 from .norm_act import NormAct, make_act
@@ -60,8 +60,8 @@ def make_closing(channels: int, norm: NormSetting, act: Any, order: Order) -> nn
 
 def zero(last: Conv) -> None:
     """Start a unit as the identity (Goyal et al. 2017): the last norm's scale, or convolution."""
-    scaled = last.conv if isinstance(last.norm, nn.Identity) else last.norm
-    nn.init.zeros_(cast(Tensor, scaled.weight))
+    scaled = last.norm if isinstance(last.norm, nn.BatchNorm2d) else last.conv
+    nn.init.zeros_(scaled.weight)
 
 
 # ------------------------------------------------------------------------- and what they cost

@@ -53,6 +53,8 @@ def scale_rows(network: Sequence[Mapping[str, Any]], by: Factors) -> list[dict[s
         for key in ("channels", "width"):
             if isinstance(row.get(key), int):
                 scaled[key] = scale_channels(row[key], by.width)
+            elif isinstance(row.get(key), list):  # a width for each inner layer
+                scaled[key] = [scale_channels(one, by.width) for one in row[key]]
         if "rows" in row:
             scaled["rows"] = scale_rows(row["rows"], by)
         if "branches" in row:

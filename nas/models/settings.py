@@ -14,12 +14,14 @@ from torch import nn
 from ..registry import Setting
 
 Size: TypeAlias = int | tuple[int, int]
-ActName: TypeAlias = Literal["relu", "relu6", "tanh", "sigmoid", "silu", "hardswish", "none"]
+ActName: TypeAlias = Literal[
+    "relu", "relu6", "tanh", "scaled_tanh", "sigmoid", "silu", "hardswish", "none"
+]
 GateName: TypeAlias = Literal["sigmoid", "hardsigmoid"]
 
-ACTS = ("relu", "relu6", "tanh", "sigmoid", "silu", "hardswish", "none")
+ACTS = ("relu", "relu6", "tanh", "scaled_tanh", "sigmoid", "silu", "hardswish", "none")
 GATES = ("sigmoid", "hardsigmoid")
-NORMS = ("batch", "none")
+NORMS = ("batch", "lrn", "none")
 
 _NORM_FIELDS = {
     "kind": Setting(("str",), "batch", allowed=NORMS),
@@ -46,6 +48,8 @@ PoolStride = Annotated[
     Size | None, Setting(("int", "pair"), low=1, about="left out: the kernel's size")
 ]
 Count = Annotated[int, Setting(("int",), low=1)]
+Positive = Annotated[float, Setting(("float",), above=0)]
+NotNegative = Annotated[float, Setting(("float",), low=0)]
 Padding = Annotated[
     Size | str,
     Setting(
@@ -57,6 +61,21 @@ Padding = Annotated[
 ]
 PoolPadding = Annotated[
     Size | str, Setting(("str", "int", "pair"), low=0, allowed=("same", "valid"))
+]
+PoolSize = Annotated[
+    Size, Setting(("int", "pair"), low=1, about="height and width of the output, in values")
+]
+Ratio = Annotated[float, Setting(("float",), above=1, high=2, about="input size over output size")]
+Connections = Annotated[
+    str | Sequence[Sequence[int]] | None,
+    Setting(
+        ("str", "list"),
+        allowed=("lenet5",),
+        about="for each output map the input maps that it takes, counted from 0; left out: all",
+    ),
+]
+Widths = Annotated[
+    Size | None, Setting(("int", "pair"), low=1, about="inner channels, of both layers or of each")
 ]
 Share = Annotated[float, Setting(("float",), low=0, high=1)]
 DropRate = Annotated[

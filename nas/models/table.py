@@ -16,6 +16,7 @@ from .operators import OPERATORS, Operator
 from .scaling import factors, scale_rows
 
 TORCH_NAMES = frozenset(dir(nn.Sequential()))
+CLASSIFIERS = frozenset({"linear", "dropconnect", "rbf"})  # where a row states no channels
 
 
 class Row(NamedTuple):
@@ -63,7 +64,7 @@ class _Table:
             at = (*before, index)
             if op.composite:
                 self._nest(settings, at)
-            elif op.name == "linear" and settings["channels"] is None:
+            elif op.name in CLASSIFIERS and settings["channels"] is None:
                 settings["channels"] = self._classes
                 if self._dropout:
                     name, rate = free("dropout", set(names)), {"rate": self._dropout}

@@ -30,7 +30,7 @@ class Tally:
                               network looks back that far; else None
     pending                   a sum of pre-activation units, which waits for its norm and act
     params                    trainable parameters
-    buffers                   running statistics of norms, in values
+    buffers                   values beside the parameters, once a batch: running statistics, codes
     macs                      multiply-adds of convolutions and linear layers
     activations               output values of convolutions (the measure of Radosavovic et al. 2020)
     kept                      values that training keeps until the backward pass
@@ -125,7 +125,7 @@ class Tally:
         """A convolution. `kept`: False where nothing needs its output in the backward pass."""
         before = self.channels
         if before % groups or channels % groups:
-            raise Misfit(_groups_fault(groups, before, channels))
+            raise Misfit(groups_fault(groups, before, channels))
         if kernel == 1 and stride == 1 and padding == "same" and not self.flat:
             area = 1  # most layers of a bottleneck: nothing moves
         else:
@@ -174,15 +174,28 @@ class Tally:
         in_place  False where the activation's input is needed for something else
         """
         fresh = 0
-        if norm == "batch" or not is_none(norm):
+        if norm == "batch" or norm_kind(norm) == "batch":
             fresh = 1
             self.params += 2 * self.channels
             self.buffers += 2 * self.channels
+        elif norm != "none" and norm_kind(norm) == "lrn":
+            fresh = 1
+            self.response_norm(norm)
         if act != "none":
             if not in_place or act not in BY_RESULT:
                 fresh += 1
             self.kept += fresh * self.channels * self.height * self.width
             self.activated = True
+
+    def response_norm(self, norm: Any = "lrn") -> None:
+        """Local response normalisation, its result left out. Raises Misfit for other constants."""
+        if norm.__class__ is not str and len(norm) > 1:
+            raise Misfit(
+                f"norm lrn takes no {', '.join(key for key in norm if key != 'kind')}: it has "
+                "AlexNet's constants; for others write a row {op: lrn, size: 5, alpha: 1e-4, …}"
+            )
+        # the squares, and the divisor before and after its power
+        self.kept += 3 * self.channels * self.height * self.width
 
     def keep(self) -> None:
         """Count the present tensor as kept: the next layer needs it in the backward pass."""
@@ -192,10 +205,12 @@ class Tally:
         """A 1x1 convolution beside the main path (a shortcut, a gate): the state stays."""
         weights = before * channels
         self.params += weights + channels if bias else weights
-        if norm == "batch" or not is_none(norm):
+        if norm == "batch" or norm_kind(norm) == "batch":
             self.params += 2 * channels
             self.buffers += 2 * channels
             self.kept += channels * pixels
+        elif norm_kind(norm) == "lrn":
+            self.kept += 4 * channels * pixels
         self.macs += weights * pixels
         self.activations += channels * pixels
 
@@ -224,6 +239,12 @@ def is_none(norm: Any) -> bool:
     return norm == "none" or (norm.__class__ is not str and norm.get("kind") == "none")
 
 
+def norm_kind(norm: Any) -> str:
+    """Which norm a setting, short or long, asks for."""
+    kind: str = norm if norm.__class__ is str else norm.get("kind", "batch")
+    return kind
+
+
 def _slide(size: int, kernel: int, stride: int, dilation: int, padding: Any, ceil: bool) -> int:
     if padding == "same_tf":
         return -(-size // stride)
@@ -240,7 +261,8 @@ def _slide(size: int, kernel: int, stride: int, dilation: int, padding: Any, cei
     return steps - 1 if (steps - 1) * stride >= size + pad else steps
 
 
-def _groups_fault(groups: int, before: int, channels: int) -> str:
+def groups_fault(groups: int, before: int, channels: int) -> str:
+    """What to say of groups that do not divide the channels."""
     fits = [g for g in range(1, min(before, channels, 64) + 1) if before % g + channels % g == 0]
     return (
         f"groups {groups} must divide its {before} input and {channels} output channels; "

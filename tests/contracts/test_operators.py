@@ -31,6 +31,10 @@ PLACES: tuple[tuple[list[dict[str, Any]], list[dict[str, Any]]], ...] = (
 
 # what a setting that takes a list is tried with
 LISTS: dict[str, list[Any]] = {
+    "connections": [
+        [[k % 8, (k + 3) % 8] for k in range(16)],
+        [list(range(k % 8 + 1)) for k in range(16)],
+    ],
     "rows": [
         [{"name": "a", "op": "conv", "channels": "x2", "kernel": [1, 3]}],
         [{"op": "conv", "channels": 8, "stride": 2}, {"op": "residual", "channels": 8}],
@@ -44,8 +48,8 @@ LISTS: dict[str, list[Any]] = {
 }
 
 # a gate sees the whole map, one value of a flattened map one pixel, and a resampled one one or two
-# pixels, by its place
-UNSEEN = ("squeeze_excite", "flatten", "resize")
+# pixels, by its place; so do neighbours that a transposed convolution made of one value
+UNSEEN = ("squeeze_excite", "flatten", "resize", "transposed_conv")
 
 
 def values(key: str, setting: Setting) -> list[Any]:
@@ -130,7 +134,7 @@ def test_cost_equals_the_built_module(name: str, row: dict[str, Any]) -> None:
     for child, module in model.named_children():
         module.register_forward_hook(lambda _, __, y, child=child: shapes.update({child: y.shape}))
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.register_forward_hook(lambda _, __, y: convolved.append(y.numel()))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.randn(1, CHANNELS, 12, 12))

@@ -197,6 +197,23 @@ def test_resnet20_for_small_images() -> None:
         ],
         [conv(16), {"op": "highway", "repeat": 3}, {"op": "maxout"}, conv(16), *HEAD],
         [conv(16, norm="none", act="tanh"), {"op": "avg_pool"}, conv(16, act="sigmoid"), *HEAD],
+        [conv(16, norm="none"), {"op": "lrn"}, conv(16, norm="lrn"), *HEAD],
+        [
+            conv(6, 5, norm="none", act="scaled_tanh"),
+            {"op": "subsample"},
+            conv(16, 5, norm="none", act="tanh", connections="lenet5"),
+            {"op": "adaptive_pool", "size": 4, "kind": "max"},
+            {"op": "flatten"},
+            {"op": "rbf"},
+        ],
+        [
+            {"op": "separable", "channels": 16, "between": "none"},
+            {"op": "fractional_max_pool"},
+            {"op": "mlpconv", "channels": 16},
+            {"op": "max_pool", "kernel": 2, "stride": 1, "padding": "same"},
+            {"op": "transposed_conv", "channels": 8},
+            *HEAD,
+        ],
         [
             conv(16),
             {"op": "dropout"},

@@ -46,6 +46,31 @@ def test_the_default_of_resnet_cells_is_resnet20() -> None:
     assert len(layers) == 20 + 2  # and the two projections
 
 
+def test_the_default_of_vgg_blocks_is_vgg16_for_small_images() -> None:
+    found = cost(default("vgg_blocks"), classes=10, channels=3, size=32)
+    plan = [(64, 2, 32), (128, 2, 16), (256, 3, 8), (512, 3, 4), (512, 3, 2)]
+    before, weights, norms, macs = 3, 0, 0, 0
+    for channels, convolutions, side in plan:
+        for _ in range(convolutions):
+            weights += 9 * before * channels
+            macs += 9 * before * channels * side**2
+            norms += 2 * channels
+            before = channels
+    dense = 512 * 512 + 512 + 512 * 10 + 10
+    assert found.params == weights + norms + dense == 14_986_698
+    assert found.macs == macs + 512 * 512 + 512 * 10
+    assert found.activations == sum(c * n * side**2 for c, n, side in plan)
+
+
+def test_the_default_of_layer_pattern_is_the_notes_largest_example() -> None:
+    # INPUT -> [CONV -> RELU -> CONV -> RELU -> POOL]*3 -> [FC -> RELU]*2 -> FC, behind the stem
+    units = build(default("layer_pattern"), classes=10, channels=3, size=32)
+    kinds = [type(m).__name__ for m in units.modules() if not list(m.children())]
+    layers = [kind for kind in kinds if kind in ("Conv2d", "MaxPool2d", "Linear", "ReLU")]
+    block = ["Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d"]
+    assert layers == ["Conv2d", "ReLU"] + 3 * block + 2 * ["Linear", "ReLU"] + ["Linear"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=st.integers(0, 2**32), image=st.sampled_from(IMAGES[:3]))
 @settings(max_examples=25, deadline=None)
