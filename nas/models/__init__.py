@@ -12,14 +12,18 @@ from . import (  # noqa: F401  (registers their operators)
     composites,
     conv,
     dense,
+    fire,
     highway,
     maxout,
+    mbconv,
     norm_act,
     pool,
     residual,
     resize,
+    shuffle,
     squeeze_excite,
     stem,
+    xception,
 )
 from .building import build
 from .operators import operator

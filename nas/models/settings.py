@@ -46,6 +46,7 @@ PoolStride = Annotated[
     Size | None, Setting(("int", "pair"), low=1, about="left out: the kernel's size")
 ]
 Count = Annotated[int, Setting(("int",), low=1)]
+MaybeCount = Annotated[int | None, Setting(("int",), low=1)]
 Padding = Annotated[
     Size | str,
     Setting(
