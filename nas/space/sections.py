@@ -53,8 +53,15 @@ DATA = {
 def check_top(document: Document) -> None:
     """The top-level keys. Raises SpaceError."""
     for key, entry in document.root.entries.items():
+        if key == "base":
+            raise document.fault(
+                "a base is looked up where a file is loaded by its name or path; "
+                "this text has to stand alone",
+                entry.key,
+            )
         if key not in SECTIONS:
-            raise document.fault(f"unknown top-level key {key!r}{hint(key, SECTIONS)}", entry.key)
+            known = (*SECTIONS, "base")
+            raise document.fault(f"unknown top-level key {key!r}{hint(key, known)}", entry.key)
     if "network" not in document.root.entries:
         raise document.fault("there is no 'network', the list of rows", document.root)
 
