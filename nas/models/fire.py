@@ -73,11 +73,11 @@ class Fire(nn.Module):
         tally.norm_act(norm, act)
         start = tally.place()
         tally.conv(channels - wide, 1, stride, bias=bare)
-        tally.norm_act(norm, act)
+        tally.norm_act(norm, act, copied=True)
         end = tally.place()
         tally.go(start)
         tally.conv(wide, kernel, stride, bias=bare)
-        tally.norm_act(norm, act)
+        tally.norm_act(norm, act, copied=True)
         tally.join([end, tally.place()], "concat")
         if se:
             cost_of_se(tally, se, before)

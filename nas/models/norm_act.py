@@ -11,8 +11,8 @@ from .operators import operator
 from .settings import ActName, Norm
 from .tally import Tally, is_none
 
-# torch writes these over their input without needing it in the backward pass
-IN_PLACE = frozenset({"relu", "relu6"})
+# torch writes it over its input without needing that in the backward pass
+IN_PLACE = frozenset({"relu"})
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

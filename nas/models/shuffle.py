@@ -96,7 +96,7 @@ class ShuffleUnit(nn.Module):
         before, inner = tally.channels, width or channels // expansion
         _check_unit(before, channels, kernel, inner, expansion)
         tally.conv(inner, 1, groups=first_groups or groups, bias=bare)
-        tally.norm_act(norm, act)
+        tally.norm_act(norm, act, copied=True)
         tally.keep()  # shuffled
         if inner % groups:
             raise Misfit(f"groups {groups} must divide the {inner} channels that it shuffles")
@@ -190,14 +190,14 @@ class ShuffleUnitV2(nn.Module):
         else:
             _depthwise(tally, kernel, stride, norm, bare)
             tally.conv(half, 1, bias=bare)
-            tally.norm_act(norm, act)
+            tally.norm_act(norm, act, copied=True)
             ends.append(tally.place())
             tally.go(start)
         tally.conv(half, 1, bias=bare)
         tally.norm_act(norm, act)
         _depthwise(tally, kernel, stride, norm, bare)
         tally.conv(half, 1, bias=bare)
-        tally.norm_act(norm, act)
+        tally.norm_act(norm, act, copied=not se)
         if se:
             cost_of_se(tally, se, before)
         ends.append(tally.place())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as AnyMapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import hint
@@ -28,6 +29,7 @@ COMPOUND = {
     "alpha": POSITIVE,
     "beta": POSITIVE,
     "gamma": POSITIVE,
+    "growth": replace(POSITIVE, about="of the multiply-adds, for each phi; the paper has 2"),
 }
 EXPLICIT = {
     "depth": POSITIVE,
@@ -148,7 +150,7 @@ def read_limits(document: Document, node: Node) -> dict[str, float]:
 
 
 def check_scaling(document: Document, section: Group) -> None:
-    """Either phi with alpha, beta, gamma, or depth, width, resolution."""
+    """Either phi with alpha, beta, gamma (and growth), or depth, width, resolution."""
     known = {**COMPOUND, **EXPLICIT}
     for key, item in section.items.items():
         if key not in known:

@@ -185,6 +185,10 @@ class Architecture:
         line = line_of(self.space.sections["network"], path, self.decisions or {})
         return self.space.document.where(line)
 
+    def section_where(self, key: str) -> str:
+        """`file:line` of a section's first value, for errors about what it comes to."""
+        return self.space.document.where(self.space.sections[key].node)
+
     def with_section(self, key: str, value: Any) -> str:
         """The text with the top-level block `key` (name, data, found …) replaced or appended."""
         return with_block(compose(self.text, self.path), key, value)
