@@ -119,8 +119,10 @@ class _Joined:
         """{a: 1, b: 2} of the base, a key a line."""
         column = self.base.root.column + 2
         self.put(f"{self.base.text[old.key.start : old.key.end]}:", self.base, old.key.line)
-        for key, entry in below.entries.items():
+        for key, entry in (below.entries | above.entries).items():
+            self.line(column)
             if key in above.entries:
+                self.moved(entry, column)
                 continue
             if entry.merged:
                 raise self.base.fault(
@@ -128,11 +130,7 @@ class _Joined:
                     "write the values out",
                     old.value,
                 )
-            self.line(column)
             self.put(_shifted(self.base, entry, column), self.base, entry.key.line)
-        for entry in above.entries.values():
-            self.line(column)
-            self.moved(entry, column)
 
     def _edited(self, old: Entry, below: Mapping, above: Mapping) -> int:
         """A block of the base with other values in place, new keys at its end."""
