@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from nas.errors import ShapeError
 from nas.models import build, cost
 from nas.models.shuffle import shuffled
-from nas.space import Architecture, load, parse
+from nas.space import Architecture, Space, draw, fill, load, parse
 
 from . import test_pricing
 from .test_pricing import HEAD, conv, network
@@ -336,6 +337,39 @@ def test_drop_path_grows_towards_the_end_of_efficientnet() -> None:
     assert len(rates) == 9  # of 16 units those with a shortcut
 
 
+# ------------------------------------------------------------------------------------- spaces
+def test_one_draw_in_six_of_efficientnet_keeps_its_growth() -> None:
+    space, rng = load("efficientnet"), random.Random(0)
+    assert isinstance(space, Space)
+    kept = 0
+    for _ in range(500):
+        drawn = fill(space, draw(space, rng))
+        alpha, beta, gamma = (drawn.scaling[key] for key in ("alpha", "beta", "gamma"))
+        fits = abs(alpha * beta**2 * gamma**2 - 2) <= 0.1
+        kept += fits
+        if not fits:
+            with pytest.raises(ShapeError, match="of growth 2: "):
+                cost(drawn, classes=10, channels=3, size=32)
+    assert kept > 500 / 6
+
+
+@pytest.mark.parametrize(
+    ("name", "documented"),
+    [
+        ("mobile_macro", "semnasnet_100"),
+        ("efficientnet", "efficientnet_b2"),
+    ],
+)
+def test_defaults_of_the_spaces_are_documented_networks(name: str, documented: str) -> None:
+    # the layers of the network, its strides in other places
+    space = load(name)
+    assert isinstance(space, Space)
+    found = cost(fill(space, space.default()), classes=10, channels=3, size=32)
+    original = cost(zoo(documented), classes=10, channels=3)
+    assert found.params == original.params
+
+
+# ----------------------------------------------------------------------------------- scaling
 def scaled(**scaling: Any) -> Any:
     rows = [conv(8, stride=2), *HEAD]
     text = {"name": "t", "input": {"size": 32}, "network": rows, "scaling": scaling}
