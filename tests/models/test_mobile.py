@@ -356,6 +356,7 @@ def test_one_draw_in_six_of_efficientnet_keeps_its_growth() -> None:
 @pytest.mark.parametrize(
     ("name", "documented"),
     [
+        ("depthwise_cells", "mobilenet_v1"),
         ("mobile_macro", "semnasnet_100"),
         ("efficientnet", "efficientnet_b2"),
     ],
