@@ -12,18 +12,22 @@ from . import (  # noqa: F401  (registers their operators)
     composites,
     conv,
     dense,
+    fire,
     highway,
     lenet,
     maxout,
+    mbconv,
     mlpconv,
     norm_act,
     pool,
     residual,
     resize,
     separable,
+    shuffle,
     squeeze_excite,
     stem,
     transposed,
+    xception,
 )
 from .building import build
 from .operators import operator

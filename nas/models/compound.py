@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..errors import SpaceError
 from ..space import Architecture, parse, require_architecture
 from .pricing import cost
-from .scaling import factors
+from .scaling import scaled_by
 
 
 class Ratios(NamedTuple):
@@ -95,12 +95,12 @@ def scaled(
     """
     text = scaled_text(architecture, scaling)
     loaded = require_architecture(parse(text, path=architecture.path))
-    by = factors(scaling, None)
+    by = scaled_by(loaded)
     height, width = image["size"]
     if "resolution" in scaling:
         height = width = int(scaling["resolution"])
     else:
-        height, width = (factors(scaling, side).resolution or side for side in (height, width))
+        height, width = (scaled_by(loaded, side).resolution or side for side in (height, width))
     plain = {"depth": by.depth, "width": by.width}
     own = require_architecture(parse(scaled_text(loaded, plain), path=architecture.path))
     price = cost(

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import ShapeError, UserError
 from ..space import Architecture, Space
-from .scaling import factors
+from .scaling import scaled_by
 from .tally import Misfit, Tally
 from .walk import walk
 
@@ -59,7 +59,7 @@ def resized(
 
 
 def _scaled(architecture: Architecture, size: tuple[int, int]) -> tuple[int, int]:
-    sides = [factors(architecture.scaling, side).resolution or side for side in size]
+    sides = [scaled_by(architecture, side).resolution or side for side in size]
     return sides[0], sides[1]
 
 

@@ -13,8 +13,8 @@ from .operators import operator
 from .settings import ActName, Count, Norm, NotNegative, Positive
 from .tally import Tally, is_none
 
-# torch writes these over their input without needing it in the backward pass
-IN_PLACE = frozenset({"relu", "relu6"})
+# torch writes it over its input without needing that in the backward pass
+IN_PLACE = frozenset({"relu"})
 
 
 class ScaledTanh(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..space import Architecture, parse, require_architecture
 from ..space.rewriting import rewritten
 from .image import image_size, resized
-from .scaling import factors, scale_rows
+from .scaling import scale_rows, scaled_by
 
 
 def resolved(architecture: Architecture, size: int | tuple[int, int] | None = None) -> Architecture:
@@ -16,7 +16,7 @@ def resolved(architecture: Architecture, size: int | tuple[int, int] | None = No
     """
     if not architecture.scaling:
         return architecture
-    network = scale_rows(architecture.network, factors(architecture.scaling, None))
+    network = scale_rows(architecture.network, scaled_by(architecture))
     target = resized(architecture, size)
     first = None if target is None else {"name": "resize", "op": "resize", "size": list(target)}
     assumed = None

@@ -12,6 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import ShapeError
+from ..space import Architecture
+from .tally import Misfit
+
+PAPER = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}  # section 3.3: found by a grid at phi = 1
+GROWTH_WITHIN = 0.1  # the paper's own come to 1.92 for 2
+
 
 @dataclass(frozen=True)
 class Factors:
@@ -22,11 +29,24 @@ class Factors:
     resolution: int | None = None
 
 
+def scaled_by(architecture: Architecture, size: int | None = None) -> Factors:
+    """What the file's `scaling` comes to, on images of `size` pixels where that is known.
+
+    Raises ShapeError, with the section's file:line.
+    """
+    try:
+        return factors(architecture.scaling, size)
+    except Misfit as misfit:
+        raise ShapeError(f"scaling: {misfit}", architecture.section_where("scaling")) from misfit
+
+
 def factors(scaling: Mapping[str, Any] | None, size: int | None) -> Factors:
-    """`{phi, alpha, beta, gamma}` or `{depth, width, resolution}` to Factors.
+    """`{phi, alpha, beta, gamma, growth}` or `{depth, width, resolution}` to Factors.
 
     With phi: depth alpha**phi, width beta**phi, resolution `size` · gamma**phi; the paper's
-    alpha, beta, gamma (1.2, 1.1, 1.15) where one is left out.
+    alpha, beta, gamma (1.2, 1.1, 1.15) where one is left out. `growth`, where stated, is what the
+    multiply-adds grow by for each phi, so that alpha · beta² · gamma² must come near it (Eq. 3).
+    Raises Misfit.
     """
     if not scaling:
         return Factors()
@@ -34,13 +54,21 @@ def factors(scaling: Mapping[str, Any] | None, size: int | None) -> Factors:
         return Factors(
             scaling.get("depth", 1.0), scaling.get("width", 1.0), scaling.get("resolution")
         )
-    phi = scaling["phi"]
-    gamma = scaling.get("gamma", 1.15)
-    return Factors(
-        depth=scaling.get("alpha", 1.2) ** phi,
-        width=scaling.get("beta", 1.1) ** phi,
-        resolution=max(1, round(size * gamma**phi)) if size else None,
-    )
+    phi, growth = scaling["phi"], scaling.get("growth")
+    alpha, beta, gamma = (scaling.get(key, PAPER[key]) for key in PAPER)
+    found = alpha * beta**2 * gamma**2
+    if growth is not None and abs(found - growth) > GROWTH_WITHIN:
+        raise Misfit(
+            f"alpha · beta² · gamma² is {found:.3f}, and must be within {GROWTH_WITHIN} of growth "
+            f"{growth:g}: {'lower' if found > growth else 'raise'} alpha, beta or gamma"
+        )
+    side = None if size is None else size * gamma**phi
+    if side is not None and round(side) < 1:
+        raise Misfit(
+            f"gamma {gamma:g} ** phi {phi:g} brings images of {size} pixels to {side:.2g}, under "
+            "one pixel: raise gamma, or lower phi"
+        )
+    return Factors(alpha**phi, beta**phi, None if side is None else round(side))
 
 
 def scale_rows(network: Sequence[Mapping[str, Any]], by: Factors) -> list[dict[str, Any]]:
@@ -65,7 +93,7 @@ def scale_rows(network: Sequence[Mapping[str, Any]], by: Factors) -> list[dict[s
 
 def scale_repeat(repeat: int, depth: float) -> int:
     """`repeat · depth`, rounded up; 1e-9 keeps 5 · 1.2 from being 7."""
-    return math.ceil(repeat * depth - 1e-9)
+    return max(1, math.ceil(repeat * depth - 1e-9))
 
 
 def scale_channels(channels: int, width: float) -> int:

@@ -50,6 +50,7 @@ PoolStride = Annotated[
 Count = Annotated[int, Setting(("int",), low=1)]
 Positive = Annotated[float, Setting(("float",), above=0)]
 NotNegative = Annotated[float, Setting(("float",), low=0)]
+MaybeCount = Annotated[int | None, Setting(("int",), low=1)]
 Padding = Annotated[
     Size | str,
     Setting(

@@ -50,7 +50,17 @@ def squeezed_channels(se: float | Mapping[str, Any], gated: int, row_input: int)
         return max(1, round(se * gated)) if se else 0
     to = int(se.get("round_to", 1))
     exact = se["ratio"] * (row_input if se.get("of") == "input" else gated)
-    return max(to, int(exact + to / 2) // to * to)
+    rounded = max(to, int(exact + to / 2) // to * to)
+    # MobileNetV3's 72 channels squeeze to 24, not to 16: no rounding takes more than a tenth
+    return rounded + to if to > 1 and rounded < 0.9 * exact else rounded
+
+
+def cost_of_se(tally: Tally, se: float | Mapping[str, Any], row_input: int) -> None:
+    """What `make_se` costs on the present map, in a row whose input has `row_input` channels."""
+    squeezed = squeezed_channels(se, tally.channels, row_input)
+    if squeezed:
+        act = "relu" if isinstance(se, int | float) else str(se.get("act", "relu"))
+        SqueezeExcite.cost(tally, squeezed, act)
 
 
 def make_se(se: float | Mapping[str, Any], gated: int, row_input: int) -> nn.Module:

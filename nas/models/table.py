@@ -13,7 +13,7 @@ from torch import nn
 from ..errors import SpaceError
 from ..space import Architecture
 from .operators import OPERATORS, Operator
-from .scaling import factors, scale_rows
+from .scaling import scale_rows, scaled_by
 
 TORCH_NAMES = frozenset(dir(nn.Sequential()))
 CLASSIFIERS = frozenset({"linear", "dropconnect", "rbf"})  # where a row states no channels
@@ -41,7 +41,7 @@ def table(architecture: Architecture, classes: int) -> list[Row]:
     if not network:
         raise SpaceError("the network has no rows", architecture.where(0))
     if architecture.scaling:
-        network = scale_rows(network, factors(architecture.scaling, None))
+        network = scale_rows(network, scaled_by(architecture))
     return _Table(architecture, classes).rows(network, ())
 
 

@@ -168,10 +168,11 @@ class Tally:
         self.jump_h *= stride_h
         self.jump_w *= stride_w
 
-    def norm_act(self, norm: Any, act: str, *, in_place: bool = True) -> None:
+    def norm_act(self, norm: Any, act: str, *, in_place: bool = True, copied: bool = False) -> None:
         """A normalisation and an activation, either of which may be "none".
 
         in_place  False where the activation's input is needed for something else
+        copied    whether what follows copies the result, so that it need not be kept for that
         """
         fresh = 0
         if norm == "batch" or norm_kind(norm) == "batch":
@@ -182,7 +183,9 @@ class Tally:
             fresh = 1
             self.response_norm(norm)
         if act != "none":
-            if not in_place or act not in BY_RESULT:
+            if act not in BY_RESULT:
+                fresh += not copied
+            elif not in_place:
                 fresh += 1
             self.kept += fresh * self.channels * self.height * self.width
             self.activated = True
@@ -231,7 +234,7 @@ class Tally:
 
 
 # the backward pass of these needs their result alone, so that their input can go
-BY_RESULT = frozenset({"relu", "relu6", "tanh", "sigmoid"})
+BY_RESULT = frozenset({"relu", "tanh", "sigmoid"})
 
 
 def is_none(norm: Any) -> bool:

@@ -20,6 +20,7 @@ from ..rundir import Request, RunDir
 from ..space import Architecture, Space, fill, find, parse, shipped
 from ..space import load as load_space
 from ..space.constants import set_constants
+from ..space.document import compose
 from ..train.recipe import Recipe
 from ..units import parse_budget, show_bytes
 from .journal import open_journal
@@ -237,7 +238,7 @@ def _space(
     if isinstance(space, str | Path):
         return find(space), load_space(space, constants=constants)
     if constants:
-        return Path(space.path), set_constants(space.text, space.path, constants)
+        return Path(space.path), set_constants(compose(space.text, space.path), constants)
     return Path(space.path), space
 
 

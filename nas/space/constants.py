@@ -9,32 +9,55 @@ from typing import Any
 from ..errors import SpaceError, hint
 from ..registry import RECIPE
 from .compiler import Compiler
-from .document import Document, Mapping, Node, Scalar, Sequence, compose, compose_value, plain
+from .document import (
+    Document,
+    Mapping,
+    Node,
+    Origins,
+    Scalar,
+    Sequence,
+    compose,
+    compose_value,
+    plain,
+)
 from .ranges import read_choice
 from .sections import EXPLICIT, INPUT, LIMITS, SECTIONS
-from .space import Architecture, Space, compile_space, parse
+from .space import Architecture, Space, compile_space, parse_document
 from .template import inside
 from .writing import with_key, with_value
 
 
-def set_constants(text: str, path: str, constants: AnyMapping[str, object]) -> Space | Architecture:
+def set_constants(document: Document, constants: AnyMapping[str, object]) -> Space | Architecture:
     """The file with the constants in place. Raises SpaceError for an unknown path."""
-    base = compose(text, path)
-    known = _known(base)  # what is wrong without the constants is said without them
+    known = _known(document)  # what is wrong without the constants is said without them
     for name, value in constants.items():
         try:
-            text = _set(compose(text, path), name, _constant(name, value), known)
-            parse(text, path=path)
+            text = _set(document, name, _constant(name, value), known)
+            document = compose(text, document.path, _origins(document, text))
+            parse_document(document)
         except SpaceError as error:
-            message = _placeless(str(error), path)
+            message = _placeless(str(error))
             prefix = f"--set {name}={value}: "
             raise SpaceError(message if message.startswith("--set") else prefix + message) from None
-    return parse(text, path=path)
+    return parse_document(document)
 
 
-def _placeless(message: str, path: str) -> str:
+def _origins(document: Document, text: str) -> Origins:
+    """The origins of the lines of a text that differs from the document's in one place."""
+    at, old, new = document.origins, document.text.split("\n"), text.split("\n")
+    longer = len(new) - len(old)
+    if not at or not longer:
+        return at
+    pairs = enumerate(zip(old, new, strict=False))
+    first = next((k for k, (before, after) in pairs if before != after), len(old) - 1)
+    if longer > 0:
+        return at[:first] + at[first : first + 1] * longer + at[first:]
+    return at[: first + 1] + at[first + 1 - longer :]
+
+
+def _placeless(message: str) -> str:
     """Without a line: it is of the text with the constant in it, which nobody has seen."""
-    return re.sub(rf"^{re.escape(path)}:\d+: ", "", message)
+    return re.sub(r"^\S.*?\.ya?ml:\d+: ", "", message)
 
 
 def _constant(name: str, value: object) -> Any:

@@ -28,6 +28,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ..errors import SpaceError
 
 Value = int | float | str | bool | None
+Origins = tuple[str, ...]
 
 TAGS = ("!choice", "!int", "!float", "!log", "!same")
 EXAMPLE = "write !choice, !int, !float, !log or !same"
@@ -93,15 +94,19 @@ class Mapping(Node):
 
 @dataclass(frozen=True)
 class Document:
-    """A file's text and its nodes; `path` is what errors call it."""
+    """A file's text and its nodes; `path` is what errors call it.
+
+    origins  of each line of the text, its `file:line`; empty where that is `path` and the line
+    """
 
     path: str
     text: str
     root: Mapping
+    origins: Origins = ()
 
     def where(self, node: Node | int) -> str:
         """`file:line`, as every error says it."""
-        return f"{self.path}:{node if isinstance(node, int) else node.line}"
+        return place(self.path, self.origins, node if isinstance(node, int) else node.line)
 
     def excerpt(self, node: Node) -> str:
         """What is written there, in one short line, for errors."""
@@ -118,28 +123,33 @@ def excerpt(text: str) -> str:
     return line if len(line) <= 40 else line[:39] + "…"
 
 
-def compose(text: str, path: str) -> Document:
+def place(path: str, origins: Origins, line: int) -> str:
+    """`file:line` of a line of that text."""
+    return origins[line - 1] if 0 < line <= len(origins) else f"{path}:{line}"
+
+
+def compose(text: str, path: str, origins: Origins = ()) -> Document:
     """Text to a Document. Raises SpaceError for anything that is not one YAML mapping."""
-    root = compose_value(text, path)
+    root = compose_value(text, path, origins)
     if root is None:
         raise SpaceError("the file is empty; a space holds at least 'network: [rows]'", path)
     if not isinstance(root, Mapping):
         kind = "a list" if isinstance(root, Sequence) else "a single value"
         raise SpaceError(
             f"the file holds {kind}; a space is a mapping with the key 'network'",
-            f"{path}:{root.line}",
+            place(path, origins, root.line),
         )
-    return Document(path, text, root)
+    return Document(path, text, root, origins)
 
 
-def compose_value(text: str, path: str) -> Node | None:
+def compose_value(text: str, path: str, origins: Origins = ()) -> Node | None:
     """Text to the node of its one value, None where it is empty. Raises SpaceError."""
     try:
-        return _Composer(text, path).document()
+        return _Composer(text, path, origins).document()
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise SpaceError(f"not YAML: {_problem(error)}", f"{path}:{line}") from None
+        raise SpaceError(f"not YAML: {_problem(error)}", place(path, origins, line)) from None
     except YAMLError as error:
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1
         problem = str(error).splitlines()[0]
@@ -213,8 +223,8 @@ def _problem(error: MarkedYAMLError) -> str:
 
 
 class _Composer:
-    def __init__(self, text: str, path: str) -> None:
-        self.text, self.path = text, path
+    def __init__(self, text: str, path: str, origins: Origins) -> None:
+        self.text, self.path, self.origins = text, path, origins
         self.events = YAML(typ="safe", pure=True).parse(text)
         self.anchors: dict[str, Node | None] = {}
         self.size = 0
@@ -234,7 +244,7 @@ class _Composer:
 
     def fault(self, message: str, at: Any) -> SpaceError:
         line = at.line if isinstance(at, Node) else at.start_mark.line + 1
-        return SpaceError(message, f"{self.path}:{line}")
+        return SpaceError(message, place(self.path, self.origins, line))
 
     def node(self, event: Any) -> Node:
         if isinstance(event, AliasEvent):

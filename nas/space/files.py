@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import SpaceError, UnknownName
+from .bases import BASE, base_of, joined
 from .constants import set_constants
-from .space import Architecture, Space, parse
+from .document import Document, compose
+from .space import Architecture, Space, parse_document
 
 ENDINGS = (".yaml", ".yml", ".json")
 
@@ -69,11 +71,37 @@ def load(
     `constants`: path -> value, put in the place of any value or hole (`--set`); text is read as
     YAML. Raises UnknownName, SpaceError.
     """
-    path = find(source)
-    text = read(path)
-    if constants:
-        return set_constants(text, str(path), constants)
-    return parse(text, path=str(path))
+    document = _document(find(source), ())
+    return set_constants(document, constants) if constants else parse_document(document)
+
+
+def _document(path: Path, above: tuple[Path, ...]) -> Document:
+    """A file, joined with its base, if it has one; `above`: the files whose base it is."""
+    document = compose(read(path), str(path))
+    word = base_of(document)
+    if word is None:
+        return document
+    node, chain = document.root.entries[BASE].value, (*above, path)
+    base = _beside(path, word, document.where(node))
+    if any(other.resolve() == base.resolve() for other in chain):
+        names = " -> ".join(other.stem for other in (*chain, base))
+        raise document.fault(f"the bases lead back to where they began: {names}", node)
+    if not base.is_file():
+        raise document.fault(f"its base {word!r} is no file: there is no {base}", node)
+    return joined(document, _document(base, chain))
+
+
+def _beside(path: Path, word: str, where: str) -> Path:
+    """What a base's name means: a file in the same folder, else what it means everywhere."""
+    if Path(word).suffix.lower() in ENDINGS or "/" in word or os.sep in word:
+        return path.parent / Path(word).expanduser()
+    beside = path.parent / f"{word}.yaml"
+    if beside.is_file():
+        return beside
+    try:
+        return find(word)
+    except UnknownName as error:
+        raise UnknownName("base", word, error.known, where) from None
 
 
 def require_architecture(loaded: Space | Architecture) -> Architecture:
@@ -84,5 +112,5 @@ def require_architecture(loaded: Space | Architecture) -> Architecture:
     raise SpaceError(
         f"an architecture without holes is wanted here, and {hole.name} is one; put a value there, "
         "or search it with: nas search --space " + loaded.path,
-        f"{loaded.path}:{hole.line}",
+        loaded.document.where(hole.line),
     )

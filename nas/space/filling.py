@@ -42,7 +42,7 @@ def _replay(
         except KeyError:
             raise SpaceError(
                 f"the decisions say nothing of {hole.name}, which is {hole.domain()}",
-                f"{space.path}:{hole.line}",
+                _where(space, hole),
             ) from None
 
     architecture = fill(space, choose, within)
@@ -58,8 +58,12 @@ def _surplus(space: Space | Architecture, name: str) -> SpaceError:
         return SpaceError(f"no hole is named {name!r}{hint(name, known)}", space.path)
     return SpaceError(
         f"{name} is decided, but the other decisions leave its branch out; drop it",
-        f"{space.path}:{known[name].line}",
+        _where(space, known[name]),
     )
+
+
+def _where(space: Space | Architecture, hole: Hole) -> str:
+    return (space if isinstance(space, Space) else space.space).document.where(hole.line)
 
 
 def draw(space: Space, rng: random.Random) -> Decisions:

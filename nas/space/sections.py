@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as AnyMapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import hint
@@ -28,6 +29,7 @@ COMPOUND = {
     "alpha": POSITIVE,
     "beta": POSITIVE,
     "gamma": POSITIVE,
+    "growth": replace(POSITIVE, about="of the multiply-adds, for each phi; the paper has 2"),
 }
 EXPLICIT = {
     "depth": POSITIVE,
@@ -53,8 +55,15 @@ DATA = {
 def check_top(document: Document) -> None:
     """The top-level keys. Raises SpaceError."""
     for key, entry in document.root.entries.items():
+        if key == "base":
+            raise document.fault(
+                "a base is looked up where a file is loaded by its name or path; "
+                "this text has to stand alone",
+                entry.key,
+            )
         if key not in SECTIONS:
-            raise document.fault(f"unknown top-level key {key!r}{hint(key, SECTIONS)}", entry.key)
+            known = (*SECTIONS, "base")
+            raise document.fault(f"unknown top-level key {key!r}{hint(key, known)}", entry.key)
     if "network" not in document.root.entries:
         raise document.fault("there is no 'network', the list of rows", document.root)
 
@@ -141,7 +150,7 @@ def read_limits(document: Document, node: Node) -> dict[str, float]:
 
 
 def check_scaling(document: Document, section: Group) -> None:
-    """Either phi with alpha, beta, gamma, or depth, width, resolution."""
+    """Either phi with alpha, beta, gamma (and growth), or depth, width, resolution."""
     known = {**COMPOUND, **EXPLICIT}
     for key, item in section.items.items():
         if key not in known:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import SpaceError, hint
 from .compiler import Compiler
-from .document import Document, Value, canonical, compose
+from .document import Document, Origins, Value, canonical, compose
 from .holes import Hole
 from .places import line_of
 from .sections import (
@@ -91,7 +91,7 @@ class Space:
         return fill_with(self, _default).decisions or {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.text, self.path)
+        return _reopen, (self.text, self.path, self.document.origins)
 
     def __repr__(self) -> str:
         return f"Space({self.name!r}, {len(self.holes)} holes)"
@@ -185,6 +185,10 @@ class Architecture:
         line = line_of(self.space.sections["network"], path, self.decisions or {})
         return self.space.document.where(line)
 
+    def section_where(self, key: str) -> str:
+        """`file:line` of a section's first value, for errors about what it comes to."""
+        return self.space.document.where(self.space.sections[key].node)
+
     def with_section(self, key: str, value: Any) -> str:
         """The text with the top-level block `key` (name, data, found …) replaced or appended."""
         return with_block(compose(self.text, self.path), key, value)
@@ -212,7 +216,8 @@ class Architecture:
         return hash(self.digest)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _refill, (self.space.text, self.space.path, self.decisions)
+        document = self.space.document
+        return _refill, (document.text, document.path, document.origins, self.decisions)
 
     def __repr__(self) -> str:
         return f"Architecture({self.name!r}, {len(self.network)} rows, {self.digest[:8]})"
@@ -223,7 +228,12 @@ def parse(text: str, *, path: str = "space.yaml") -> Space | Architecture:
 
     Raises SpaceError (file:line, what is wrong, what is allowed, the nearest known name).
     """
-    space = compile_space(compose(text, path))
+    return parse_document(compose(text, path))
+
+
+def parse_document(document: Document) -> Space | Architecture:
+    """A document to a Space, or to an Architecture where it has no hole. Raises SpaceError."""
+    space = compile_space(document)
     return space if space.holes else fill_with(space, _default)
 
 
@@ -312,15 +322,15 @@ def _whole(value: Any) -> Any:
 
 
 @lru_cache(maxsize=16)
-def _reopened(text: str, path: str) -> Space:
+def _reopened(text: str, path: str, origins: Origins) -> Space:
     # A worker gets many architectures of one space: it compiles the text once.
-    return compile_space(compose(text, path))
+    return compile_space(compose(text, path, origins))
 
 
-def _reopen(text: str, path: str) -> Space:
-    return _reopened(text, path)
+def _reopen(text: str, path: str, origins: Origins) -> Space:
+    return _reopened(text, path, origins)
 
 
-def _refill(text: str, path: str, decisions: Decisions | None) -> Architecture:
-    space = _reopened(text, path)
+def _refill(text: str, path: str, origins: Origins, decisions: Decisions | None) -> Architecture:
+    space = _reopened(text, path, origins)
     return fill_with(space, lambda hole: (decisions or {})[hole.name])

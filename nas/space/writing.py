@@ -172,7 +172,7 @@ def with_key(document: Document, node: Mapping, key: str, value: Any) -> str:
         return text[:at] + f"{_text(key)}: {flow_text(value)}{gap}" + text[at:]
     column = own[0].key.column if own else node.column
     end = newline(text)
-    at = _line_end(text, node.end)
+    at = line_end(text, node.end)
     return text[:at] + end + block_text(key, value, end, column) + text[at:]
 
 
@@ -193,7 +193,8 @@ def with_block(document: Document, key: str, value: Any) -> str:
     return text[: entry.key.start] + block + text[entry.value.end :]
 
 
-def _line_end(text: str, position: int) -> int:
+def line_end(text: str, position: int) -> int:
+    """Where the line ends in which that position lies."""
     at = text.find("\n", position)
     if at < 0:
         return len(text)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from nas.errors import UserError
 from nas.space import Space, draw, fill, match, parse
 from nas.space.constants import set_constants
+from nas.space.document import compose
 
 from .spaces import space_texts
 
@@ -64,7 +65,7 @@ def test_any_constant_is_taken_or_refused(text, data):
         )
     )
     try:
-        made = set_constants(text, "s.yaml", {name: value})
+        made = set_constants(compose(text, "s.yaml"), {name: value})
     except UserError as error:
         lines_of("s.yaml", error)
         return
