@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ShapeError
 from ..models import cost
+from ..models.image import image_size
 from ..space import Architecture, Space, count, draw, fill, load, shipped
 from .forecast import default_network
 
@@ -24,9 +26,20 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def image_of(loaded: Space | Architecture) -> dict[str, Any]:
-    """size, channels and classes that a file assumes."""
-    return {**IMAGE, **loaded.input}
+def image_of(network: Architecture, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """size (h, w), channels and classes: what is `asked`, else what the file assumes.
+
+    That is `data` of an export, else `input` (its size under the file's `scaling`), else IMAGE.
+    """
+    exported, known = network.data, {**IMAGE, **network.input}
+    if "size" in network.input or network.scaling.get("resolution"):
+        known["size"] = image_size(network, None)
+    known.update({key: exported[key] for key in ("size", "channels") if key in exported})
+    if "classes" in exported:
+        known["classes"] = len(exported["classes"])
+    known.update(asked or {})
+    known["size"] = image_size(network, known["size"])
+    return known
 
 
 def _entry(file: Path) -> dict[str, Any]:
@@ -39,7 +52,7 @@ def _entry(file: Path) -> dict[str, Any]:
     prices = []
     for network in networks:
         try:
-            prices.append(cost(network, **image_of(loaded)))
+            prices.append(cost(network, **image_of(network)))
         except ShapeError:  # of a draw: the search refuses it as well
             continue
     return {
