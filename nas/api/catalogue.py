@@ -27,19 +27,27 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
 
 
 def image_of(network: Architecture, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """size (h, w), channels and classes: what is `asked`, else what the file assumes.
+    """size, channels and classes for `cost`: what is `asked`, else what the file assumes.
 
-    That is `data` of an export, else `input` (its size under the file's `scaling`), else IMAGE.
+    That is `data` of an export, else `input`, else IMAGE. A size that `input` and `scaling` give
+    is left at None: they are not images that were given, which gamma would scale up once more.
     """
     exported, known = network.data, {**IMAGE, **network.input}
-    if "size" in network.input or network.scaling.get("resolution"):
-        known["size"] = image_size(network, None)
+    if "size" in network.input or "resolution" in network.scaling:
+        known["size"] = None
     known.update({key: exported[key] for key in ("size", "channels") if key in exported})
     if "classes" in exported:
         known["classes"] = len(exported["classes"])
     known.update(asked or {})
-    known["size"] = image_size(network, known["size"])
+    if known["size"] is not None:
+        known["size"] = image_size(network, known["size"])
     return known
+
+
+def shown_image(network: Architecture, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`image_of`, fit for JSON: its size is [h, w]."""
+    known = image_of(network, asked)
+    return {**known, "size": list(image_size(network, known["size"]))}
 
 
 def _entry(file: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..models.likeness import same_network
 from ..space import Architecture, Hole, Space, fill, load
 from ..space.document import Mapping as MappingNode
 from ..space.holes import same, show
-from .catalogue import image_of
+from .catalogue import image_of, shown_image
 from .surveying import Drawn, draws, misfits, over, price_of
 
 TRIES = 3  # networks in which a hole is changed before it counts as dead
@@ -48,10 +48,9 @@ def check(
         found += _Comparison(loaded, image, drawn).findings()
     found.sort(key=lambda finding: finding["level"] != "error")
     words = [finding["level"] for finding in found]
-    assumed = image_of(first.network, image)
     return {
         "file": space.path,
-        "input": {**assumed, "size": list(assumed["size"])},
+        "input": shown_image(first.network, image),
         "holes": len(space.holes),
         "draws": len(drawn) if isinstance(loaded, Space) else 0,
         "errors": words.count("error"),
@@ -147,7 +146,7 @@ class _Comparison:
     def __init__(self, space: Space, image: Mapping[str, Any], drawn: Sequence[Drawn]) -> None:
         self.space, self.image = space, image
         self.drawn = [one.network for one in drawn if one.price is not None]
-        height, width = image_of(drawn[0].network, image)["size"]
+        height, width = shown_image(drawn[0].network, image)["size"]
         self.pixels = f"images of {height}x{width}"
 
     def findings(self) -> list[Finding]:
@@ -190,9 +189,10 @@ class _Comparison:
 
     def alike(self, a: Architecture, b: Architecture) -> bool:
         """Whether they are one network; not where one does not fit the image."""
-        images = image_of(a, self.image)
         try:
-            return images == image_of(b, self.image) and same_network(a, b, **images)
+            if shown_image(a, self.image) != shown_image(b, self.image):
+                return False
+            return same_network(a, b, **image_of(a, self.image))
         except ShapeError:
             return False
 

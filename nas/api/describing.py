@@ -9,7 +9,7 @@ from ..models import Layer, Record, RowCost, record
 from ..models.pricing import BYTES
 from ..space import Architecture, Space, load
 from ..train.recipe import Recipe
-from .catalogue import image_of
+from .catalogue import image_of, shown_image
 from .forecast import default_network
 
 
@@ -30,13 +30,11 @@ def describe(
     """
     loaded = load(source, constants=constants)
     network = default_network(loaded)
-    assumed = image_of(network, image)
-    assumed["size"] = list(assumed["size"])
     images = Recipe.from_mapping(network.recipe).batch_size if batch is None else batch
-    found = record(network, **{**assumed, "size": tuple(assumed["size"])}, batch=images)
+    found = record(network, **image_of(network, image), batch=images)
     holes = loaded.holes if isinstance(loaded, Space) else ()
     return {
-        **figures(network, found, assumed),
+        **figures(network, found, shown_image(network, image)),
         "rows": _layers(found) if expand else _rows(found),
         "share": found.share(),
         "largest": _largest(found),

@@ -13,7 +13,7 @@ from ..errors import ShapeError, UserError
 from ..models import Cost, cost
 from ..space import Architecture, Space, count, draw, fill, load
 from ..train.recipe import Recipe
-from .catalogue import image_of
+from .catalogue import image_of, shown_image
 
 DRAWS = 2000
 FIGURES = ("params", "macs", "memory")
@@ -55,7 +55,7 @@ def survey(
         "name": space.name,
         "about": space.about,
         "file": space.path,
-        "input": _listed(image_of(first, image)),
+        "input": shown_image(first, image),
         "architectures": count(space),
         "holes": [
             {"name": hole.name, "domain": hole.domain(), "default": hole.default}
@@ -135,7 +135,3 @@ def _distribution(values: Sequence[int]) -> dict[str, Any]:
         place = math.log(max(1, value) / low) / math.log(ratio) if ratio > 1 else 0.0
         histogram[min(BINS - 1, int(BINS * place))] += 1
     return {"quantiles": quantiles, "histogram": histogram}
-
-
-def _listed(image: Mapping[str, Any]) -> dict[str, Any]:
-    return {**image, "size": list(image["size"])}

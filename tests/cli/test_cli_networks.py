@@ -261,3 +261,18 @@ def test_an_export_has_its_scaling_carried_out(nas, architecture, tmp_path):
     assert tested.json["accuracy"] == pytest.approx(
         toolkit.train(architecture, data="digits", epochs=1, out=tmp_path / "t").test
     )
+
+
+def test_describe_under_compound_scaling(nas, tmp_path):
+    file = tmp_path / "scaled.yaml"
+    file.write_text(
+        "input: {size: 20, channels: 3, classes: 10}\n"
+        "network: [{op: conv, channels: 8}, {op: global_pool}, {op: linear}]\n"
+        "scaling: {phi: 1, alpha: 1, beta: 1, gamma: 1.2}\n"
+    )
+    own = nas("describe", file, "--json").json
+    assert own["input"]["size"] == [24, 24], "the file's own images, scaled once"
+    assert own["rows"][0]["shape"] == [8, 24, 24]
+    given = nas("describe", file, "--size", "30", "--json").json
+    assert given["input"]["size"] == [30, 30], "given ones, which a row in front resamples"
+    assert [row["shape"] for row in given["rows"][:2]] == [[3, 36, 36], [8, 36, 36]]
