@@ -110,6 +110,7 @@ class RecordingTally(Tally):
     """
 
     __slots__ = ("_quiet", "depth", "layers", "outputs")
+    sums_up = False  # cells that add up equal steps walk them here, one by one
 
     def __init__(self, channels: int, height: int, width: int) -> None:
         super().__init__(channels, height, width)
@@ -242,8 +243,8 @@ def _settle(
 ) -> None:
     """What an operator has added to the sums by itself, beside the tally's layers.
 
-    It belongs to the one weight layer where there is one (LeNet-5's connection table takes
-    weights out of a convolution), else it is a layer of its own, named by the operator.
+    It belongs to the one weight layer where there is one (LeNet-5's connection table), else it
+    is a layer of its own, named by the operator.
     """
     sums = (tally.params, tally.macs, tally.activations)
     rest = [
@@ -257,6 +258,9 @@ def _settle(
         for at, value in zip((PARAMS, MACS, ACTIVATIONS), rest, strict=True):
             weighted[0][at] += value
         weighted[0][WEIGHTS] += rest[0] if rest[1] else 0
+        if rest[2]:  # its maps were summed: LeNet-5's are no depthwise convolution
+            weighted[0][SHAPE] = (tally.channels, tally.height, tally.width)
+            weighted[0][KIND] = weighted[0][KIND].replace("dw", "conv")
         return
     shape = (tally.channels, tally.height, tally.width)
     then = tuple(now - value for now, value in zip(sums, rest, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from nas.models import Record, build, cost, record
+from nas.models.operators import OPERATORS
 from nas.space import Space, draw, fill, load, parse
 
 from .test_pricing import BASIC, HEAD, PUBLISHED, WIDE, conv, network, resnet, wider
@@ -169,21 +171,38 @@ def test_every_weight_of_the_built_network_is_a_layers() -> None:
     assert sorted(layer.weights for layer in found.layers if layer.weights) == built
 
 
-def test_an_operator_that_counts_by_itself_is_a_layer_of_its_own(monkeypatch: Any) -> None:
-    from nas.models.operators import OPERATORS
-
+def priced_as(monkeypatch: Any, own: Any) -> Record:
+    """The row in the middle costs what `own` does to the tally."""
     plain = OPERATORS.get("activation")
+    monkeypatch.setitem(OPERATORS._items, "activation", dataclasses.replace(plain, cost=own))
+    return recorded([conv(6), {"name": "odd", "op": "activation"}, *HEAD])
 
+
+def test_an_operator_that_counts_by_itself_is_a_layer_of_its_own(monkeypatch: Any) -> None:
     def own(tally: Any, act: str) -> None:
         tally.params += 12
         tally.macs += 34
 
-    monkeypatch.setitem(OPERATORS._items, "activation", plain.__class__(
-        plain.name, plain.module, own, plain.defaults, plain.context, plain.composite))  # fmt: skip
-    found = recorded([conv(8), {"op": "activation"}, *HEAD])
+    found = priced_as(monkeypatch, own)
     layer = next(layer for layer in found.layers if layer.kind == "activation")
-    assert (layer.params, layer.macs, layer.weights) == (12, 34, 12)
+    assert (layer.name, layer.params, layer.macs, layer.weights) == ("odd", 12, 34, 12)
     assert found.weight_layers == 3
+
+
+def test_what_an_operator_corrects_is_its_layers(monkeypatch: Any) -> None:
+    # LeNet-5's C3: 60 kernels on copies of its maps, summed to 16 maps with a bias each
+    def own(tally: Any, act: str) -> None:
+        tally.channels = 60
+        tally.conv(60, 5, 1, 60)
+        tally.activations += (16 - 60) * tally.height * tally.width
+        tally.channels = 16
+        tally.params += 16
+
+    found = priced_as(monkeypatch, own)
+    layer = next(layer for layer in found.layers if layer.name == "odd")
+    assert (layer.kind, layer.shape, layer.params) == ("conv5x5", (16, 224, 224), 1516)
+    assert (layer.weights, layer.activations) == (1500, 16 * 224 * 224)
+    assert "dw5x5" not in found.share()
 
 
 def test_relative_channels_follow_into_the_recording() -> None:
