@@ -17,7 +17,7 @@ from ..space import Architecture, Hole, Space, fill, load
 from ..space.document import Mapping as MappingNode
 from ..space.holes import same, show
 from .catalogue import image_of, shown_image
-from .surveying import Drawn, draws, misfits, over, price_of
+from .surveying import Drawn, draws, message_of, misfits, over, price_of
 
 TRIES = 3  # networks in which a hole is changed before it counts as dead
 MOST_VALUES = 8  # of a hole that are tried
@@ -43,14 +43,15 @@ def check(
     space = loaded if isinstance(loaded, Space) else loaded.space
     first = price_of(fill(loaded, space.default()) if isinstance(loaded, Space) else loaded, image)
     drawn = draws(loaded, image, seed) if isinstance(loaded, Space) else [first]
-    found = [*_default(space, first), *_limits(space, drawn), *_shapes(space, drawn, first)]
+    assumed = shown_image(first.network, image)
+    found = [*_default(space, first), *_limits(space, drawn), *_shapes(space, drawn)]
     if isinstance(loaded, Space):
-        found += _Comparison(loaded, image, drawn).findings()
+        found += _Comparison(loaded, image, drawn, assumed).findings()
     found.sort(key=lambda finding: finding["level"] != "error")
     words = [finding["level"] for finding in found]
     return {
         "file": space.path,
-        "input": shown_image(first.network, image),
+        "input": assumed,
         "holes": len(space.holes),
         "draws": len(drawn) if isinstance(loaded, Space) else 0,
         "errors": words.count("error"),
@@ -67,11 +68,6 @@ def _warning(where: str, message: str) -> Finding:
     return {"level": "warning", "where": where, "message": message}
 
 
-def _of_misfit(error: ShapeError) -> tuple[str, str]:
-    """Where, and the sentence without it."""
-    return error.where, str(error).removeprefix(f"{error.where}: ")
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
@@ -86,9 +82,8 @@ def _limit_place(space: Space, key: str) -> str:
 def _default(space: Space, first: Drawn) -> Iterable[Finding]:
     """Trial 0 must fit its images and the limits."""
     if first.misfit is not None:
-        where, said = _of_misfit(first.misfit)
         whose = "the default network" if space.holes else "the network"
-        yield _error(where, f"{whose} does not fit: {said}")
+        yield _error(first.misfit.where, f"{whose} does not fit: {message_of(first.misfit)}")
     for key in over(first, space.limits) if first.price is not None else ():
         yield _error(
             _limit_place(space, key),
@@ -108,7 +103,7 @@ def _limits(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
     if not built or not space.limits or not space.holes:
         return
     broken = [over(one, space.limits) for one in built]
-    share = sum(not keys for keys in broken) / len(drawn)
+    share = sum(not keys for keys in broken) / len(built)
     if share >= FEW:
         return
     keys = [key for key in space.limits if key != "latency"]
@@ -119,34 +114,38 @@ def _limits(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
     limit = f"limits.{tightest} {space.limits[tightest]:,.0f}"
     few = f"{_percent(share)} keep" if share else "none keeps"
     text = (
-        f"of {len(drawn):,} draws {few} within the limits; the tightest is {limit}, and the "
+        f"of {len(built):,} draws {few} within the limits; the tightest is {limit}, and the "
         f"smallest network drawn has {least:,}: raise it or make the ranges smaller"
     )
     yield (_warning if share else _error)(_limit_place(space, tightest), text)
 
 
-def _shapes(space: Space, drawn: Sequence[Drawn], first: Drawn) -> Iterable[Finding]:
-    """Draws that do not fit the image."""
+def _shapes(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
+    """Draws that do not build: on this image, or on any."""
     ranked = misfits(drawn)
     if not ranked or not space.holes:
         return
     share = sum(times for _, times in ranked) / len(drawn)
-    commonest = next(one.misfit for one in drawn if str(one.misfit) == ranked[0][0])
-    assert commonest is not None
-    where, said = _of_misfit(commonest)
+    commonest = ranked[0][0]
     part = f"{_percent(share)} of {len(drawn):,} draws"
-    text = f"{part} do not fit the image; the commonest fault: {said}"
-    yield (_error if share == 1 else _warning)(where, text)
+    text = f"{part} do not build; the commonest fault: {message_of(commonest)}"
+    yield (_error if share == 1 else _warning)(commonest.where, text)
 
 
 # ------------------------------------------------------------------------ holes that say nothing
 class _Comparison:
     """Networks that differ in one decision, or in two swapped ones."""
 
-    def __init__(self, space: Space, image: Mapping[str, Any], drawn: Sequence[Drawn]) -> None:
+    def __init__(
+        self,
+        space: Space,
+        image: Mapping[str, Any],
+        drawn: Sequence[Drawn],
+        assumed: Mapping[str, Any],
+    ) -> None:
         self.space, self.image = space, image
         self.drawn = [one.network for one in drawn if one.price is not None]
-        height, width = shown_image(drawn[0].network, image)["size"]
+        height, width = assumed["size"]
         self.pixels = f"images of {height}x{width}"
 
     def findings(self) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +67,8 @@ def survey(
         "builds": len(built) / len(drawn),
         "within_limits": len(within) / len(drawn),
         "misfits": [
-            {"message": said, "share": times / len(drawn)} for said, times in misfits(drawn)[:3]
+            {"where": error.where, "message": message_of(error), "share": times / len(drawn)}
+            for error, times in misfits(drawn)[:3]
         ],
         "distribution": {
             key: _distribution([getattr(one.price, key) for one in built]) for key in FIGURES
@@ -97,9 +98,22 @@ def over(drawn: Drawn, limits: Mapping[str, float]) -> list[str]:
     return [key for key in FIGURES if key in limits and getattr(drawn.price, key) > limits[key]]
 
 
-def misfits(drawn: Sequence[Drawn]) -> list[tuple[str, int]]:
-    """Why networks do not fit the image, the commonest first."""
-    return Counter(str(one.misfit) for one in drawn if one.misfit is not None).most_common()
+def misfits(drawn: Sequence[Drawn]) -> list[tuple[ShapeError, int]]:
+    """Why networks do not fit the image and how many, the commonest first.
+
+    Sentences that differ in their numbers alone are one reason, told by its first.
+    """
+    found: dict[str, list[ShapeError]] = {}
+    for one in drawn:
+        if one.misfit is not None:
+            found.setdefault(re.sub(r"\d+(\.\d+)?", "0", str(one.misfit)), []).append(one.misfit)
+    ranked = sorted(found.values(), key=len, reverse=True)
+    return [(errors[0], len(errors)) for errors in ranked]
+
+
+def message_of(error: ShapeError) -> str:
+    """What it says, without the file:line that it says first."""
+    return str(error).removeprefix(f"{error.where}: ")
 
 
 def network_figures(drawn: Drawn) -> dict[str, Any]:

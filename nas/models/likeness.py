@@ -1,4 +1,4 @@
-"""Whether two architectures are one network: by price, then by modules, then by initial weights."""
+"""Whether two architectures are one network: by price, by layers, by modules, by weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from ..space import Architecture
 from .building import build
 from .pricing import cost
+from .recording import record
 
 MOST_PARAMS = 20_000_000  # above, initial weights are not compared: 80 MB a network
 PLAIN = (bool, int, float, str, tuple, type(None))
@@ -22,8 +23,12 @@ def same_network(a: Architecture, b: Architecture, **of: Any) -> bool:
     `of`: classes, channels, size. Where it is too costly to say, they count as different.
     Raises ShapeError.
     """
+    # the cheapest question first: 0.1 ms, 0.5 ms, 50 ms
     price, other = cost(a, **of), cost(b, **of)
     if [row[2:] for row in price.rows] != [row[2:] for row in other.rows]:
+        return False
+    layers, others = record(a, **of).layers, record(b, **of).layers
+    if [layer[1:] for layer in layers] != [layer[1:] for layer in others]:
         return False
     with torch.device("meta"):
         if _modules(build(a, **of)) != _modules(build(b, **of)):

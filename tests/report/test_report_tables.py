@@ -161,7 +161,7 @@ SURVEY = {
     "holes": [{"name": "network.a.channels", "domain": "one of 8, 16", "default": 8},
               {"name": "recipe.lr", "domain": "a number", "default": 0.1}],
     "limits": {"params": 5e6, "memory": 4e9}, "draws": 2000, "seed": 3, "builds": 0.9985,
-    "within_limits": 0.4, "misfits": [{"message": "mine.yaml:4: row 'b': too small",
+    "within_limits": 0.4, "misfits": [{"where": "mine.yaml:4", "message": "row 'b': too small",
                                        "share": 0.0015}],
     "distribution": {
         key: {"quantiles": [{"share": s, "value": 10**9 * (1 + s)} for s in (0, 0.05, 0.5, 1)],
@@ -180,7 +180,8 @@ def test_survey(screen):
     text = screen.export_text()
     for needed in (
         "a continuum of architectures, 2 holes", "28x28x1, 10 classes", "99.85 % of 2,000 draws",
-        "(seed 3)", "0.15 %: mine.yaml:4: row 'b': too small", "40 % of the draws", "memory 4G",
+        "(seed 3)", "0.15 % do not: mine.yaml:4: row 'b': too small", "40 % of the draws",
+        "memory 4G",
         "median", "1.5G", "1.4 GiB", " ▁▄█", "812", "700", "–",
     ):  # fmt: skip
         assert needed in text, needed
