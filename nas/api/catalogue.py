@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ShapeError
 from ..models import cost
+from ..models.image import image_size
 from ..space import Architecture, Space, count, draw, fill, load, shipped
 from .forecast import default_network
 
@@ -24,9 +26,28 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def image_of(loaded: Space | Architecture) -> dict[str, Any]:
-    """size, channels and classes that a file assumes."""
-    return {**IMAGE, **loaded.input}
+def image_of(network: Architecture, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """size, channels and classes for `cost`: what is `asked`, else what the file assumes.
+
+    That is `data` of an export, else `input`, else IMAGE. A size that `input` and `scaling` give
+    is left at None: they are not images that were given, which gamma would scale up once more.
+    """
+    exported, known = network.data, {**IMAGE, **network.input}
+    if "size" in network.input or "resolution" in network.scaling:
+        known["size"] = None
+    known.update({key: exported[key] for key in ("size", "channels") if key in exported})
+    if "classes" in exported:
+        known["classes"] = len(exported["classes"])
+    known.update(asked or {})
+    if known["size"] is not None:
+        known["size"] = image_size(network, known["size"])
+    return known
+
+
+def shown_image(network: Architecture, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`image_of`, fit for JSON: its size is [h, w]."""
+    known = image_of(network, asked)
+    return {**known, "size": list(image_size(network, known["size"]))}
 
 
 def _entry(file: Path) -> dict[str, Any]:
@@ -39,7 +60,7 @@ def _entry(file: Path) -> dict[str, Any]:
     prices = []
     for network in networks:
         try:
-            prices.append(cost(network, **image_of(loaded)))
+            prices.append(cost(network, **image_of(network)))
         except ShapeError:  # of a draw: the search refuses it as well
             continue
     return {

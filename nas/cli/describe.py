@@ -6,32 +6,43 @@ from typing import Annotated
 
 import typer
 
+from . import plugins
+from .images import ChannelsOption, ClassesOption, SizeOption, asked_image
+from .plugins import Plugins
 from .search import constants
 from .streams import console, print_json
 
 
 def describe(
     architecture: Annotated[str, typer.Argument(help="A name or file; a space by its default.")],
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Pixels a side; the file's `input` by default.")
+    size: SizeOption = None,
+    channels: ChannelsOption = None,
+    classes: ClassesOption = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images in training memory; the recipe's batch size by default."),
     ] = None,
-    channels: Annotated[int | None, typer.Option(min=1, help="1 grey, 3 colour.")] = None,
-    classes: Annotated[int | None, typer.Option(min=1)] = None,
-    batch: Annotated[int, typer.Option(min=1, help="What the memory is for.")] = 1,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="A line for every layer, not for every row.")
+    ] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Repeatable.")
     ] = None,
+    plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Describe a network: its rows and what they cost.
 
-    Output shapes, parameters, multiply-adds, activation memory, receptive field.
+    Output shapes, memory, parameters, multiply-adds, receptive field; totals, depth, and the share
+    of each kind of layer.
     """
+    plugins.load(plugin)
     from ..api.describing import describe as describe_file
 
-    asked = {"size": size, "channels": channels, "classes": classes}
-    image = {key: value for key, value in asked.items() if value is not None}
-    found = describe_file(architecture, image, batch=batch, constants=constants(set_))
+    image = asked_image("describe", size, channels, classes)
+    found = describe_file(
+        architecture, image, batch=batch, expand=expand, constants=constants(set_)
+    )
     if as_json:
         print_json(found)
         return

@@ -32,7 +32,8 @@ from . import (  # noqa: F401  (registers their operators)
 from .building import build
 from .operators import operator
 from .pricing import Cost, RowCost, cost
+from .recording import Layer, Record, record
 
-__all__ = ["Cost", "RowCost", "build", "cost", "operator"]
+__all__ = ["Cost", "Layer", "Record", "RowCost", "build", "cost", "operator", "record"]
 
 load_installed()

@@ -11,7 +11,7 @@ from ..space import Architecture
 from .image import image_size, resized, with_fitting_size
 from .table import Row
 from .tally import Tally
-from .walk import walk
+from .walk import Walk, walk
 
 BYTES = 4  # of a float32
 
@@ -78,6 +78,22 @@ def cost(
     """
     height, width = image_size(architecture, size)
     tally = Tally(channels, height, width)
+    return priced(architecture, classes, tally, resized(architecture, size), batch)
+
+
+def priced(
+    architecture: Architecture,
+    classes: int,
+    tally: Tally,
+    resize: tuple[int, int] | None,
+    batch: int = 1,
+    walker: type[Walk] | None = None,
+) -> Cost:
+    """`cost` by a tally that stands at the image, taken through the network by `walker`.
+
+    `resize`: what the image is resampled to first.
+    """
+    image = tally.channels, (tally.height, tally.width)
     rows: list[RowCost] = []
     last = (0, 0, 0, tally.kept)
 
@@ -100,14 +116,21 @@ def cost(
         )
 
     try:
-        walk(architecture, classes, tally, on_row=on_row, resize=resized(architecture, size))
+        walk(architecture, classes, tally, on_row=on_row, resize=resize, walker=walker)
     except ShapeError as error:
-        raise with_fitting_size(
-            error, architecture, classes, channels, (height, width)
-        ) from error.__cause__
-    memory = batch * (tally.kept + 2 * tally.largest) + tally.buffers
-    memory += tally.params * (2 + optimizer_values(architecture.recipe))
-    return Cost(tally.params, tally.macs, tally.activations, BYTES * memory, batch, tuple(rows))
+        raise with_fitting_size(error, architecture, classes, *image) from error.__cause__
+    memory = memory_by_image(tally) * batch + memory_by_weight(tally, architecture.recipe)
+    return Cost(tally.params, tally.macs, tally.activations, memory, batch, tuple(rows))
+
+
+def memory_by_image(tally: Tally) -> int:
+    """Bytes of a training step that each image takes: what the backward pass needs, gradients."""
+    return BYTES * (tally.kept + 2 * tally.largest)
+
+
+def memory_by_weight(tally: Tally, recipe: Mapping[str, Any]) -> int:
+    """Bytes of a training step whatever the batch: parameters, gradients, optimizer, statistics."""
+    return BYTES * (tally.buffers + tally.params * (2 + optimizer_values(recipe)))
 
 
 def optimizer_values(recipe: Mapping[str, Any]) -> int:

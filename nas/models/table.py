@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..errors import SpaceError
+from ..errors import ShapeError, SpaceError
 from ..space import Architecture
 from .operators import OPERATORS, Operator
 from .scaling import scale_rows, scaled_by
@@ -36,13 +36,35 @@ class Row(NamedTuple):
 
 
 def table(architecture: Architecture, classes: int) -> list[Row]:
-    """The file's rows. Raises SpaceError where there are none, or one's name is torch's."""
+    """The file's rows.
+
+    Raises SpaceError where there are none, one's name is torch's, or the first is relative.
+    """
     network = architecture.network
     if not network:
         raise SpaceError("the network has no rows", architecture.where(0))
     if architecture.scaling:
         network = scale_rows(network, scaled_by(architecture))
-    return _Table(architecture, classes).rows(network, ())
+    rows = _Table(architecture, classes).rows(network, ())
+    _check_first(architecture, rows)
+    return rows
+
+
+def _check_first(architecture: Architecture, rows: Sequence[Row]) -> None:
+    """What comes first states its channels: a multiple of the image's would hang on the data."""
+    first = rows[0]
+    relative = first.settings.get("channels")
+    if relative.__class__ is str:
+        raise ShapeError(
+            f"row {first.name!r} ({first.operator.name}): channels {relative} on the first row "
+            "would be a multiple of the image's channels, which the data bring along; state a "
+            "number, such as channels: 16",
+            architecture.where(*first.at),
+        )
+    if first.operator.composite:
+        for inner in first.settings.get("branches") or [first.settings["rows"]]:
+            if inner:
+                _check_first(architecture, inner)
 
 
 class _Table:

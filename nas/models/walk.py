@@ -36,6 +36,7 @@ def walk(
     make: bool = False,
     on_row: OnRow | None = None,
     resize: tuple[int, int] | None = None,
+    walker: type[Walk] | None = None,
 ) -> nn.Sequential:
     """Take `tally` through the whole network.
 
@@ -43,22 +44,23 @@ def walk(
             repetitions are counted once and multiplied
     on_row  called after every row of `network`, added ones included
     resize  (height, width) that a row in front brings the images to: compound scaling's gamma
+    walker  who walks: a Walk, or one that notes more on its way
     Raises ShapeError from a Misfit, with file:line, row and shapes.
     """
     rows = table(architecture, classes)
     if resize is not None:
         name = free("resize", {row.name for row in rows})
         rows.insert(0, Row((0,), name, OPERATORS.get("resize"), {"size": resize}, None))
-    walker = _Walk(architecture, rows, tally, make)
-    children = walker.rows(rows, on_row)
+    walking = (walker or Walk)(architecture, rows, tally, make)
+    children = walking.rows(rows, on_row)
     _check_end(architecture, classes, tally)
     if not tally.flat:
         name = free("flatten", {row.name for row in rows})
         last = Row((len(architecture.network) - 1,), name, OPERATORS.get("flatten"), {}, None)
-        walker.row(last, children)
+        walking.row(last, children)
         if on_row:
             on_row(last, tally)
-    return walker.chain(children)
+    return walking.chain(children)
 
 
 def _check_end(architecture: Architecture, classes: int, tally: Tally) -> None:
@@ -73,7 +75,9 @@ def _check_end(architecture: Architecture, classes: int, tally: Tally) -> None:
 Children = OrderedDict[str, nn.Module]
 
 
-class _Walk:
+class Walk:
+    """Goes through the rows; `walk` is the way to use it."""
+
     def __init__(
         self, architecture: Architecture, rows: Sequence[Row], tally: Tally, make: bool
     ) -> None:

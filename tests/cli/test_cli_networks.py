@@ -21,11 +21,14 @@ def architecture(tmp_path) -> Path:
 def test_describe_a_space_by_its_default(nas):
     found = nas("describe", "tiny", "--json").json
     assert set(found) >= {
-        "name", "input", "params", "macs", "activations", "memory_bytes", "receptive_field", "rows",
+        "name", "input", "params", "macs", "activations", "memory_bytes", "receptive_field",
+        "weight_layers", "rows", "share",
     }  # fmt: skip
     assert set(found["rows"][0]) >= {
         "name", "op", "shape", "params", "macs", "activations", "receptive_field", "jump",
     }  # fmt: skip
+    assert set(found["memory_bytes"]) == {"parameters", "forward", "training", "batch"}
+    assert found["weight_layers"] == 3 and set(found["share"]) == {"conv3x3", "linear"}
     assert found["params"] == sum(row["params"] for row in found["rows"])
     assert len(found["rows"][0]["shape"]) == 3
     assert found["holes"][0]["name"] == "network.conv1.channels"
@@ -37,6 +40,46 @@ def test_describe_at_another_size(nas):
     found = nas("describe", "tiny", "--size", "32", "--channels", "3", "--classes", "7", "--json")
     assert found.json["input"] == {"size": [32, 32], "channels": 3, "classes": 7}
     assert found.json["rows"][-1]["shape"][0] == 7
+
+
+def test_describe_an_image_that_is_no_square(nas):
+    found = nas("describe", "tiny", "--size", "32x16", "--json").json
+    assert found["input"]["size"] == [32, 16] and found["rows"][0]["shape"] == [16, 32, 16]
+    for wrong in ("32x", "x", "3.5", "0x4", "-1", "²"):
+        told = nas("describe", "tiny", f"--size={wrong}")
+        assert told.code == 2 and f"--size {wrong} must be" in told.err and "224x160" in told.err
+
+
+def test_describe_memory(nas):
+    found = nas("describe", "tiny", "--batch", "32", "--json").json
+    memory = found["memory_bytes"]
+    assert found["batch"] == 32
+    assert memory["parameters"] == 4 * found["params"]
+    assert memory["forward"] == 4 * 64 + sum(row["forward_bytes"] for row in found["rows"])
+    assert memory["training"] >= 3 * memory["parameters"] + memory["forward"]
+    one = nas("describe", "tiny", "--batch", "1", "--json").json["memory_bytes"]
+    assert one["batch"] == one["training"] == memory["training"] < memory["batch"]
+    assert nas("describe", "tiny", "--json").json["batch"] == 64, "the recipe's batch size"
+
+
+def test_describe_layer_by_layer(nas):
+    rows = nas("describe", "resnet_cells", "--json").json
+    layers = nas("describe", "resnet_cells", "--expand", "--json").json
+    assert len(layers["rows"]) > 40 > len(rows["rows"])
+    for key in ("params", "macs", "activations"):
+        assert layers[key] == rows[key] == sum(line[key] for line in layers["rows"])
+    told = nas("describe", "resnet_cells", "--expand")
+    assert "stage2.0.shortcut" in told.out and "20 weight layers" in told.out
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("words", ["describe", "spaces"])
+def test_tables_keep_within_the_terminal(words, columns, nas, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    told = nas(words, "resnet_cells")
+    assert told.code == 0, told.err
+    assert max(map(len, told.out.splitlines())) <= columns
+    assert "…" not in told.out, "no figure is cut"
 
 
 def test_describe_too_small_an_image(nas):
@@ -55,6 +98,47 @@ def test_spaces(nas):
     assert tiny["architectures"] == 18 and tiny["params"][0] < tiny["params"][1]
     told = nas("spaces")
     assert "resnet_cells" in told.out and "tiny" in told.out
+
+
+def test_spaces_looks_into_one(nas):
+    found = nas("spaces", "tiny", "--json").json
+    assert found["architectures"] == 18 and found["draws"] == 2000
+    assert found["builds"] == found["within_limits"] == 1
+    assert [hole["name"] for hole in found["holes"]][:2] == [
+        "network.conv1.channels", "network.pool1.op",
+    ]  # fmt: skip
+    space = toolkit.load("tiny")
+    for end in ("smallest", "largest", "default"):
+        network = toolkit.fill(space, found[end]["decisions"])
+        model = toolkit.build(network, classes=10, channels=1, size=8)
+        assert found[end]["params"] == sum(p.numel() for p in model.parameters())
+    ranked = [point["value"] for point in found["distribution"]["params"]["quantiles"]]
+    assert ranked == sorted(ranked)
+    assert (ranked[0], ranked[-1]) == (found["smallest"]["params"], found["largest"]["params"])
+    assert sum(found["distribution"]["macs"]["histogram"]) == 2000
+    assert nas("spaces", "tiny", "--json", "--seed", "0").json == found, "seeded"
+    told = nas("spaces", "tiny")
+    for needed in ("network.conv2.repeat", "18 architectures", "median", "100 % of 2,000 draws"):
+        assert needed in told.out
+
+
+def test_spaces_for_other_images(nas):
+    found = nas("spaces", "tiny", "--size", "3", "--channels", "3", "--classes", "7", "--json").json
+    assert found["input"] == {"size": [3, 3], "channels": 3, "classes": 7}
+    assert found["builds"] == 0 and found["smallest"] is None
+    assert "at least 4x4 fits" in found["misfits"][0]["message"]
+    told = nas("spaces", "tiny", "--size", "3")
+    assert told.code == 0 and "0 % of 2,000 draws" in told.out
+
+
+def test_spaces_of_a_file_without_holes(nas, architecture):
+    told = nas("spaces", architecture)
+    assert told.code == 2 and "nas describe" in told.err
+    told = nas("spaces", "--check", architecture)
+    assert told.code == 0 and "nothing is wrong" in told.out
+    for words in (("--check",), ("--size", "32"), ("--set", "recipe.epochs=3")):
+        told = nas("spaces", *words)
+        assert told.code == 2 and "name it" in told.err
 
 
 def test_train_then_the_same_again(nas, architecture, tmp_path):
@@ -177,3 +261,18 @@ def test_an_export_has_its_scaling_carried_out(nas, architecture, tmp_path):
     assert tested.json["accuracy"] == pytest.approx(
         toolkit.train(architecture, data="digits", epochs=1, out=tmp_path / "t").test
     )
+
+
+def test_describe_under_compound_scaling(nas, tmp_path):
+    file = tmp_path / "scaled.yaml"
+    file.write_text(
+        "input: {size: 20, channels: 3, classes: 10}\n"
+        "network: [{op: conv, channels: 8}, {op: global_pool}, {op: linear}]\n"
+        "scaling: {phi: 1, alpha: 1, beta: 1, gamma: 1.2}\n"
+    )
+    own = nas("describe", file, "--json").json
+    assert own["input"]["size"] == [24, 24], "the file's own images, scaled once"
+    assert own["rows"][0]["shape"] == [8, 24, 24]
+    given = nas("describe", file, "--size", "30", "--json").json
+    assert given["input"]["size"] == [30, 30], "given ones, which a row in front resamples"
+    assert [row["shape"] for row in given["rows"][:2]] == [[3, 36, 36], [8, 36, 36]]

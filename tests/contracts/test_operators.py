@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.errors import ShapeError
 from nas.models import Cost, build, cost
 from nas.models.operators import OPERATORS
+from nas.models.scaling import relative_channels
 from nas.registry import REQUIRED, SIGNATURES, Setting
 from nas.space import parse
 
@@ -106,9 +107,21 @@ def place(name: str) -> int:
     return next(n for n in range(len(PLACES)) if not refusal(name, next(rows(name)), n))
 
 
+def stated(value: Any) -> Any:
+    """`xK` as a number, which is wanted of the first row and of those within it."""
+    if isinstance(value, list):
+        return [stated(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: stated(inner) for key, inner in value.items()}
+    if isinstance(found.get("channels"), str):
+        found["channels"] = relative_channels(found["channels"], CHANNELS)
+    return found
+
+
 def network(name: str, row: dict[str, Any], number: int | None = None) -> Any:
     before, after = PLACES[place(name) if number is None else number]
-    table = [*before, {"name": "sample", "op": name, **row}, *after]
+    table = [*before, {"name": "sample", "op": name, **(row if before else stated(row))}, *after]
     return parse(json.dumps({"name": "contract", "network": table}))
 
 

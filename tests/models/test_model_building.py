@@ -52,7 +52,9 @@ def test_unnamed_rows_take_their_operators_name_numbered_where_needed() -> None:
 
 def test_the_stride_stands_on_the_first_repetition_and_channels_are_evaluated_once() -> None:
     row = {"name": "stage", "op": "conv", "channels": "x2", "stride": 2, "repeat": 3}
-    stage = build(network(row, *HEAD), classes=10, channels=16, size=16).get_submodule("stage")
+    first = {"op": "conv", "channels": 16}
+    model = build(network(first, row, *HEAD), classes=10, channels=16, size=16)
+    stage = model.get_submodule("stage")
     convs = [module for module in stage.modules() if isinstance(module, nn.Conv2d)]
     assert [c.stride[0] for c in convs] == [2, 1, 1]
     assert [(c.in_channels, c.out_channels) for c in convs] == [(16, 32), (32, 32), (32, 32)]

@@ -65,6 +65,22 @@ def test_a_window_that_no_image_fits_is_refused_without_a_suggestion() -> None:
     assert "at least" not in text
 
 
+@pytest.mark.parametrize(
+    ("row", "line", "named"),
+    [
+        ("{name: a, op: conv, channels: x2}", 3, "'a' (conv)"),
+        ("{op: residual, channels: x1, repeat: 2}", 3, "'residual' (residual)"),
+        ("{rows: [{op: pointwise, channels: x4}]}", 3, "'pointwise' (pointwise)"),
+        ("branches:\n      - [{op: conv, channels: 4}]\n      - [{op: conv, channels: x1}]", 5,
+         "'conv' (conv)"),
+    ],
+)  # fmt: skip
+def test_relative_channels_on_the_first_row_are_refused(row: str, line: int, named: str) -> None:
+    text = refused(f"  - {row}\n{HEAD}")
+    assert text.startswith(f"broken.yaml:{line}: row {named}: channels x")
+    assert "state a number, such as channels: 16" in text
+
+
 def test_groups_that_do_not_divide_are_answered_with_those_that_do() -> None:
     rows = "  - {name: a, op: conv, channels: 12}\n"
     rows += f"  - {{name: b, op: conv, channels: 18, groups: 4}}\n{HEAD}"

@@ -89,7 +89,10 @@ def test_raw_sums_are_closed_and_the_first_activation_is_shared(order: str, norm
 
 
 def test_stacks_of_different_orders_are_closed_one_by_one() -> None:
-    rows = [{**unit(order=order), "name": order} for order in ("pre", "relu_only_pre", "post")]
+    rows = [
+        {**unit(channels=4, order=order), "name": order}
+        for order in ("pre", "relu_only_pre", "post")
+    ]
     names = [name for name, _ in made(*rows).named_children()]
     assert names[:5] == ["pre", "pre_end", "relu_only_pre", "relu_only_pre_end", "post"]
 
@@ -124,7 +127,7 @@ def test_zero_init_starts_as_the_identity_and_learns(op: str, order: str) -> Non
 
 
 def test_zero_init_is_refused_where_the_branch_would_never_learn() -> None:
-    rows = unit(order="relu_before_add", zero_init=True)
+    rows = unit(channels=4, order="relu_before_add", zero_init=True)
     with pytest.raises(ShapeError, match=r"never learns.*take order post"):
         made(rows)
     made({**rows, "act": "silu"})  # which has a slope at 0
@@ -218,7 +221,7 @@ def test_the_drop_rate_grows_linearly_over_the_networks_units() -> None:
 
 
 def test_a_unit_that_lost_its_branch_is_its_shortcut() -> None:
-    net = made(unit(drop_path=1.0)).get_submodule("unit").train()
+    net = made(unit(channels=4, drop_path=1.0)).get_submodule("unit").train()
     x = torch.randn(2, 4, 9, 9)
     assert torch.equal(net(x), F.relu(x))
     assert not torch.equal(net.eval()(x), F.relu(x))

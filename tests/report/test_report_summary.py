@@ -91,7 +91,7 @@ def test_a_run_that_was_moved(make_run, tmp_path: Path):
     assert found["best"]["weights"] == str(moved / "best.pt")
 
 
-@pytest.mark.parametrize("module", ["summary", "tables", "live", "describe", "overview"])
+@pytest.mark.parametrize("module", ["summary", "tables", "live", "describe", "overview", "survey"])
 def test_reports_need_neither_torch_nor_optuna(module):
     code = (
         f"import sys, nas.report.{module}; heavy = {{'torch', 'optuna', 'ray', 'pandas', 'numpy'}};"

@@ -12,6 +12,7 @@ from nas.report.describe import show_holes, show_network
 from nas.report.evaluation import show_evaluation
 from nas.report.overview import many, run_row, show_forecast, show_runs, show_spaces
 from nas.report.summary import summary
+from nas.report.survey import bars, show_check, show_survey
 from nas.report.tables import next_commands, show_result, show_summary
 
 from .conftest import RESULTS, ended, finalist
@@ -120,20 +121,101 @@ def test_forecast(screen):
         assert needed in text
 
 
+NETWORK = {
+    "name": "resnet50", "input": {"size": [224, 224], "channels": 3, "classes": 1000},
+    "params": 25_557_032, "macs": 4_089_184_256, "activations": 11_113_984, "batch": 32,
+    "memory_bytes": {"parameters": 102_228_128, "forward": 12_000_000, "training": 400_000_000,
+                     "batch": 3_500_000_000},
+    "receptive_field": [483, 427], "weight_layers": 50,
+    "rows": [{
+        "name": "stage1", "op": "bottleneck", "shape": [256, 56, 56], "params": 215_808,
+        "macs": 680_000_000, "activations": 3_000_000, "forward_bytes": 9_633_792,
+        "receptive_field": [35, 35], "jump": [4, 2],
+    }],
+    "share": {"conv1x1": {"params": 0.7459, "macs": 0.94861}},
+    "largest": {
+        "params": {"name": "fc", "params": 2_049_000},
+        "macs": {"name": "stem", "macs": 118_013_952},
+        "forward_bytes": {"name": "stem", "forward_bytes": 3_211_264},
+    },
+}  # fmt: skip
+
+
 def test_describe(screen):
-    row = {
-        "name": "stage1", "op": "bottleneck", "shape": [256, 56, 56], "params": 215808,
-        "macs": 680_000_000, "activations": 3_000_000, "memory_bytes": 12_000_000,
-        "receptive_field": [35, 35], "jump": [4, 4],
-    }  # fmt: skip
-    image = {"size": [224, 224], "channels": 3, "classes": 1000}
-    network = {**row, "name": "resnet50", "input": image, "rows": [row]}
-    show_network(screen, network)
+    show_network(screen, NETWORK)
     show_holes(screen, [{"name": "recipe.lr", "domain": "a number", "default": 0.1}])
     text = screen.export_text()
-    for needed in ("256x56x56", "216k", "680M", "11.4 MiB", "35x35", "total", "recipe.lr"):
+    for needed in (
+        "256x56x56", "216k", "680M", "9.2 MiB", "4x2", "total", "recipe.lr", "50 weight layers",
+        "483x427 pixels", "94.86 %", "74.59 %", "25,557,032", "on 224x224x3, 1000 classes",
+    ):  # fmt: skip
         assert needed in text
+    # 31 images more take 3.1 GB more: the rest of one image's training is by the parameters
+    assert "train on 32 images: 3.0 GiB of activations" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
+
+
+SURVEY = {
+    "name": "mine", "about": "Of one's own.", "file": "/s/mine.yaml",
+    "input": {"size": [28, 28], "channels": 1, "classes": 10}, "architectures": None,
+    "holes": [{"name": "network.a.channels", "domain": "one of 8, 16", "default": 8},
+              {"name": "recipe.lr", "domain": "a number", "default": 0.1}],
+    "limits": {"params": 5e6, "memory": 4e9}, "draws": 2000, "seed": 3, "builds": 0.9985,
+    "within_limits": 0.4, "misfits": [{"where": "mine.yaml:4", "message": "row 'b': too small",
+                                       "share": 0.0015}],
+    "distribution": {
+        key: {"quantiles": [{"share": s, "value": 10**9 * (1 + s)} for s in (0, 0.05, 0.5, 1)],
+              "histogram": [0, 1, 500, 1000]}
+        for key in ("params", "macs", "memory")
+    },
+    "default": {"params": 812, "macs": 9000, "memory": 1,
+                "decisions": {"network.a.channels": 8, "recipe.lr": 0.1}},
+    "smallest": {"params": 700, "macs": 9000, "memory": 1, "decisions": {"recipe.lr": 0.1}},
+    "largest": None,
+}  # fmt: skip
+
+
+def test_survey(screen):
+    show_survey(screen, SURVEY)
+    text = screen.export_text()
+    for needed in (
+        "a continuum of architectures, 2 holes", "28x28x1, 10 classes", "99.85 % of 2,000 draws",
+        "(seed 3)", "0.15 % do not: mine.yaml:4: row 'b': too small", "40 % of the draws",
+        "memory 4G",
+        "median", "1.5G", "1.4 GiB", " ▁▄█", "812", "700", "–",
+    ):  # fmt: skip
+        assert needed in text, needed
+    assert "largest" not in text.replace("the largest draw", "")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_survey_of_a_space_that_does_not_build(screen):
+    nothing = {key: {"quantiles": [], "histogram": []} for key in SURVEY["distribution"]}
+    show_survey(
+        screen,
+        {**SURVEY, "distribution": nothing, "smallest": None, "default": None, "limits": {},
+         "builds": 0.0, "within_limits": 0.0},
+    )  # fmt: skip
+    text = screen.export_text()
+    assert "0 % of 2,000 draws" in text and "none stated" in text and "median" not in text
+
+
+def test_bars():
+    assert bars([0, 1, 1000, 8000]) == " ▁▁█"
+    assert bars([0, 0]) == "  " and bars([]) == ""
+
+
+def test_check(screen):
+    finding = {"level": "error", "where": "/s/mine.yaml:7", "message": "too tight " + "x" * 90}
+    found = {"file": "/s/mine.yaml", "input": SURVEY["input"], "holes": 2, "draws": 2000,
+             "findings": [finding]}  # fmt: skip
+    show_check(screen, found)
+    show_check(screen, {**found, "findings": []})
+    first, second = screen.export_text().splitlines()
+    assert first == f"/s/mine.yaml:7: error: too tight {'x' * 90}"
+    assert second == (
+        "/s/mine.yaml: nothing is wrong (2,000 draws of 2 holes on 28x28x1, 10 classes)"
+    )
 
 
 def _evaluation(names):

@@ -1,0 +1,100 @@
+"""`nas spaces --check`: what is wrong with a space that reads well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nas.space import shipped
+
+UNIT = "  - {name: b, op: bottleneck, channels: 16, width: 8, expansion: !int [2, 4]}\n"
+HEAD = "  - {op: global_pool}\n  - {op: linear}\n"
+START = "name: mine\ninput: {size: 32, channels: 3, classes: 10}\nnetwork:\n"
+CONV = "  - {name: a, op: conv, channels: !choice [8, 16], kernel: 3}\n"  # line 4
+LIMITED = START + CONV + HEAD + "limits: {params: 1k, macs: 900M}\n"
+LOCAL = [  # the text, the level, the line, what is said
+    (START + CONV.replace("8, 16", "12, 16") + HEAD + "limits: {params: 450}\n", "error", 7,
+     "of 2,000 draws none keeps within the limits; the tightest is limits.params 450, and the "
+     "smallest network drawn has 478"),
+    (START + CONV.replace("[8, 16]", "{options: [8, 64], default: 64}") + HEAD
+     + "limits: {params: 1k}\n", "error", 7,
+     "the default network has params 2,506, over limits.params 1,000"),
+    (START + CONV.replace("!choice [8, 16]", "!int {low: 8, high: 48, default: 8}") + HEAD
+     + "limits: {params: 330}\n", "warning", 7, "% keep within the limits; the tightest is"),
+    (START + CONV + HEAD + "limits: {latency: 5}\n", "error", 7, "latency is not measured yet"),
+    (START + CONV.replace("kernel: 3", "stride: !choice [40, 41], padding: valid, kernel: 41")
+     + HEAD, "error", 4, "100 % of 2,000 draws do not build; the commonest fault: row 'a'"),
+    (START + CONV.replace("kernel: 3", "kernel: !choice [3, 33], padding: valid") + HEAD,
+     "warning", 4, "at least 33x33 fits"),
+    (START + CONV + HEAD + "defaults: {order: !choice [post, pre]}\n", None, None, ""),
+    (START + "  - {name: a, op: stem, channels: 8, kind: !choice [auto, small]}\n" + HEAD,
+     "warning", 4, "network.a.kind never changes the network, on images of 32x32: take it out"),
+    (START + "  - {name: a, op: stem, channels: 8, kind: !choice [auto, imagenet, small]}\n" + HEAD,
+     "warning", 4, "network.a.kind: the options auto and small spell the same network: keep one"),
+    (START + CONV + UNIT + HEAD, "warning", 5, "network.b.expansion never changes the network"),
+    (START + CONV + "  - {name: b, op: residual, channels: x1, zero_init: !choice [false, true]}\n"
+     + HEAD, None, None, ""),
+    (START + CONV + "  - {name: b, op: conv, channels: x1, act: !choice [silu, hardswish]}\n"
+     + HEAD, None, None, ""),
+    (START + CONV + "  - {name: b, op: conv, channels: !choice [x1, 32]}\n" + HEAD, None, None, ""),
+    (START + CONV.replace("!choice [8, 16]", "!int [8, 8]") + HEAD, "warning", 4,
+     "network.a.channels can be 8 alone"),
+    (START + CONV + HEAD + "scaling: {depth: !choice [1.0, 1.5], width: 1.0}\n", "warning", 7,
+     "scaling.depth never changes the network"),
+    (START + CONV + HEAD + "scaling: {phi: 1, alpha: 1, beta: !choice [1.2, 1.3, 2], gamma: 1}\n",
+     "warning", 7, "the options 1.2 and 1.3 spell the same network"),
+    (START + CONV + HEAD + "recipe: {optimizer: adamw, nesterov: !choice [true, false]}\n",
+     "warning", 7, "recipe.nesterov means nothing to adamw"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(len(LOCAL)))
+def test_a_finding_is_one_sentence_with_its_line(case, nas, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text, level, line, said = LOCAL[case]
+    Path("mine.yaml").write_text(text)
+    found = nas("spaces", "--check", "./mine.yaml", "--json")
+    wanted = [f for f in found.json["findings"] if said and said in f["message"]]
+    if level is None:
+        assert found.json["findings"] == []
+        return
+    assert [f["level"] for f in wanted] == [level], found.json["findings"]
+    assert wanted[0]["where"] == f"mine.yaml:{line}"
+    assert found.code == (2 if found.json["errors"] else 0)
+    told = nas("spaces", "--check", "./mine.yaml")
+    assert told.code == found.code
+    assert len(told.out.splitlines()) == len(found.json["findings"]), "a line each"
+    assert f"mine.yaml:{line}: {level}: {wanted[0]['message']}" in told.out
+
+
+def test_two_holes_that_spell_the_same_are_found(nas, tmp_path):
+    file = tmp_path / "twins.yaml"
+    row = "  - {name: b, repeat: !int [1, 3], rows: [{op: conv, channels: 8, repeat: !int [1, 3]}]}"
+    file.write_text(START + CONV + f"{row}\n" + HEAD)  # a · b convolutions, one after the other
+    found = nas("spaces", "--check", file, "--json").json["findings"]
+    assert [finding["level"] for finding in found] == ["warning"]
+    assert found[0]["message"].startswith(
+        "network.b.repeat and network.b.conv.repeat can be swapped without changing the network"
+    )
+    pooled = row.replace("}]}", "}, {op: max_pool}]}")
+    file.write_text(START + CONV + f"{pooled}\n" + HEAD)
+    assert nas("spaces", "--check", file, "--json").json["findings"] == []
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in shipped().glob("*.yaml")))
+def test_the_shipped_spaces_are_clean(name, nas):
+    found = nas("spaces", "--check", name, "--json")
+    assert found.code == 0
+    # a space may refuse draws by a rule of its own, such as that of compound scaling
+    rest = [f for f in found.json["findings"] if "draws do not build" not in f["message"]]
+    assert rest == []
+
+
+def test_unknown_names_are_refused_as_everywhere(nas, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(START + CONV.replace("kernel", "kernal") + HEAD)
+    told = nas("spaces", "--check", file)
+    assert (told.code, told.out) == (2, "")
+    assert f"{file}:4: network.a: conv takes no 'kernal'; did you mean 'kernel'?" in told.err
+    assert "did you mean 'resnet_cells'" in nas("spaces", "--check", "resnet_cell").err
