@@ -14,6 +14,7 @@ from . import (  # noqa: F401  (registers their operators)
     dense,
     highway,
     maxout,
+    inception,
     norm_act,
     pool,
     residual,

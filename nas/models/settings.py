@@ -36,11 +36,15 @@ _SE_FIELDS = {
 
 Channels = Annotated[int, Setting(("int", "relative"), low=1, about="output channels")]
 Width = Annotated[int | None, Setting(("int",), low=1, about="inner channels")]
+Widths = Annotated[Sequence[int] | None, Setting(("ints",), low=1, about="inner channels")]
 SameChannels = Annotated[
     int | None, Setting(("int", "relative"), low=1, about="output channels; left out: the input's")
 ]
 Kernel = Annotated[Size, Setting(("int", "pair"), low=1, about="height and width of the window")]
 OddKernel = Annotated[int, Setting(("int",), low=1, about="odd side of the window")]
+FormKernel = Annotated[
+    int | None, Setting(("int",), low=1, about="odd side of the window; left out: the form's")
+]
 Stride = Annotated[Size, Setting(("int", "pair"), low=1)]
 PoolStride = Annotated[
     Size | None, Setting(("int", "pair"), low=1, about="left out: the kernel's size")
@@ -66,6 +70,7 @@ DropRate = Annotated[
 SqueezeRatio = Annotated[
     float, Setting(("float",), above=0, high=1, about="squeezed channels, as a share")
 ]
+Positive = Annotated[float, Setting(("float",), above=0, high=1)]
 Bias = Annotated[bool | None, Setting(("bool",), about="left out: only where there is no norm")]
 Norm = Annotated[
     str | Mapping[str, object], Setting(("str", "mapping"), allowed=NORMS, fields=_NORM_FIELDS)

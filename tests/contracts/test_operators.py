@@ -36,6 +36,7 @@ LISTS: dict[str, list[Any]] = {
         [{"op": "conv", "channels": 8, "stride": 2}, {"op": "residual", "channels": 8}],
         [{"op": "residual", "channels": 8, "order": "pre"}],
     ],
+    "widths": [[4, 2, 6, 3, 2, 4], [1, 1, 1, 1, 1, 1], [5, 3, 2, 4]],
     "branches": [
         [[{"op": "activation"}], [{"op": "max_pool", "stride": 1, "kernel": 3, "padding": "same"}]],
         [[{"op": "pointwise", "channels": 8}, {"op": "conv", "channels": 8}], [{"op": "norm_act"}]],
@@ -55,7 +56,7 @@ def values(key: str, setting: Setting) -> list[Any]:
         found += [False, True]
     if "int" in setting.kinds:
         found += [8, 16] if key in ("channels", "width") else [1, 2, 3, 4]
-    if "list" in setting.kinds:
+    if "list" in setting.kinds or "ints" in setting.kinds:
         found += LISTS[key]
     if "relative" in setting.kinds:
         found += ["x1", "x2"]
