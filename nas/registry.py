@@ -74,7 +74,8 @@ class Setting:
             "ints" (a list of ints), "list", "mapping" (its keys are `fields`), "null", and
             "relative" (the `xK` of channels)
     allowed the values that a "str" may take; empty: any
-    low, high  inclusive bounds of numbers (each of a pair's or list's too); `above` an exclusive lower bound
+    low, high  inclusive bounds of numbers (each of a pair's or list's too); `above` an exclusive
+            lower bound
     """
 
     kinds: tuple[str, ...]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..plugins import load_installed
 from . import (  # noqa: F401  (registers their operators)
     bottleneck,
+    aux_head,
     composites,
     conv,
     dense,

@@ -44,6 +44,7 @@ class Cost:
     """The price of a network for one image.
 
     params       trainable parameters
+    side_params  those of side heads among them, which `limits` leave out
     macs         multiply-adds of convolutions and linear layers
     activations  output values of convolutions (Radosavovic et al. 2020 find that they foretell
                  run time better than macs do)
@@ -61,6 +62,12 @@ class Cost:
     memory: int
     batch: int
     rows: tuple[RowCost, ...]
+    side_params: int = 0
+
+    def limited(self, name: str) -> int:
+        """What the limit of that name bounds: an evaluated network has no side heads."""
+        value: int = getattr(self, name)
+        return value - self.side_params if name == "params" else value
 
 
 def cost(
@@ -107,7 +114,10 @@ def cost(
         ) from error.__cause__
     memory = batch * (tally.kept + 2 * tally.largest) + tally.buffers
     memory += tally.params * (2 + optimizer_values(architecture.recipe))
-    return Cost(tally.params, tally.macs, tally.activations, BYTES * memory, batch, tuple(rows))
+    return Cost(
+        tally.params, tally.macs, tally.activations, BYTES * memory, batch, tuple(rows),
+        tally.side_params,
+    )  # fmt: skip
 
 
 def optimizer_values(recipe: Mapping[str, Any]) -> int:

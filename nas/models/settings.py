@@ -71,6 +71,7 @@ SqueezeRatio = Annotated[
     float, Setting(("float",), above=0, high=1, about="squeezed channels, as a share")
 ]
 Positive = Annotated[float, Setting(("float",), above=0, high=1)]
+RowName = Annotated[str | None, Setting(("str",), about="an earlier row of the network")]
 Bias = Annotated[bool | None, Setting(("bool",), about="left out: only where there is no norm")]
 Norm = Annotated[
     str | Mapping[str, object], Setting(("str", "mapping"), allowed=NORMS, fields=_NORM_FIELDS)

@@ -30,6 +30,7 @@ class Tally:
                               network looks back that far; else None
     pending                   a sum of pre-activation units, which waits for its norm and act
     params                    trainable parameters
+    side_params               those of side heads among them, which evaluation has no use for
     buffers                   running statistics of norms, in values
     macs                      multiply-adds of convolutions and linear layers
     activations               output values of convolutions (the measure of Radosavovic et al. 2020)
@@ -41,13 +42,14 @@ class Tally:
 
     __slots__ = (
         "activated", "activations", "buffers", "channels", "flat", "height", "jump_h", "jump_w",
-        "kept", "largest", "macs", "params", "pending", "previous", "view_h", "view_w", "width",
+        "kept", "largest", "macs", "params", "pending", "previous", "side_params", "view_h",
+        "view_w", "width",
     )  # fmt: skip
 
     def __init__(self, channels: int, height: int, width: int) -> None:
         self.channels, self.height, self.width = channels, height, width
         self.flat = self.activated = self.pending = False
-        self.params = self.buffers = self.macs = self.activations = 0
+        self.params = self.side_params = self.buffers = self.macs = self.activations = 0
         self.kept = self.largest = channels * height * width
         self.view_h = self.view_w = self.jump_h = self.jump_w = 1
         self.previous: tuple[int, int, int] | None = None
@@ -60,13 +62,14 @@ class Tally:
 
     def sums(self) -> tuple[int, ...]:
         """What only grows."""
-        return (self.params, self.buffers, self.macs, self.activations, self.kept,
-                self.view_h, self.view_w)  # fmt: skip
+        return (self.params, self.side_params, self.buffers, self.macs, self.activations,
+                self.kept, self.view_h, self.view_w)  # fmt: skip
 
     def again(self, before: tuple[int, ...], times: int) -> None:
         """Add what came since `before` (a `sums()`) `times` more."""
-        params, buffers, macs, activations, kept, view_h, view_w = before
+        params, side_params, buffers, macs, activations, kept, view_h, view_w = before
         self.params += times * (self.params - params)
+        self.side_params += times * (self.side_params - side_params)
         self.buffers += times * (self.buffers - buffers)
         self.macs += times * (self.macs - macs)
         self.activations += times * (self.activations - activations)

@@ -154,7 +154,9 @@ def test_trains_and_evaluates(name: str, row: dict[str, Any], batch: int) -> Non
     logits = model.train()(x)
     assert logits.shape == (batch, CLASSES)
     assert logits.dtype == torch.float32
-    logits.square().sum().backward()
+    # a side head's logits are a loss of their own, as in the training loop
+    sides = [m.side_logits for m in model.modules() if hasattr(m, "side_logits")]
+    sum(y.square().sum() for y in [logits, *sides]).backward()
     without = [key for key, p in model.named_parameters() if p.grad is None]
     assert without == []
     assert model.eval()(x).shape == (batch, CLASSES)
