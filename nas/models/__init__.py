@@ -15,6 +15,7 @@ from . import (  # noqa: F401  (registers their operators)
     dense,
     highway,
     maxout,
+    dense_net,
     inception,
     norm_act,
     pool,

@@ -7,11 +7,11 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from .conv import Conv
-from .dense import Dropout, Linear
+from .dense import Dropout
 from .norm_act import make_act
 from .operators import operator
 from .pool import AvgPool, GlobalPool
-from .settings import ActName, Norm, Positive, RowName, Share
+from .settings import ActName, Norm, PositiveShare, RowName, Share
 from .tally import Tally
 
 POOLED = 4  # side of the map that v1 averages to
@@ -43,7 +43,7 @@ class AuxHead(nn.Module):
         classes: int,
         form: Literal["v1", "v3"] = "v1",
         of: RowName = None,
-        weight: Positive = 0.3,
+        weight: PositiveShare = 0.3,
         dropout: Share = 0.7,
         norm: Norm = "batch",
         act: ActName = "relu",
@@ -83,22 +83,25 @@ class AuxHead(nn.Module):
         norm: Any, act: str,
     ) -> None:  # fmt: skip
         tally.need_image()
-        start, before = tally.place(), (tally.params, tally.macs, tally.activations)
+        side = Tally(tally.channels, tally.height, tally.width)
+        image = side.kept
         if form == "v1":
-            tally.height = tally.width = POOLED
-            tally.keep()
-            Conv.cost(tally, 128, 1, norm=norm, act=act)
-            tally.channels *= POOLED**2
-            tally.linear(1024)
-            tally.norm_act("none", act)
-            Dropout.cost(tally, dropout)
-            tally.linear(classes)
+            side.height = side.width = POOLED
+            side.keep()
+            Conv.cost(side, 128, 1, norm=norm, act=act)
+            side.channels *= POOLED**2
+            side.linear(1024)
+            side.norm_act("none", act)
+            Dropout.cost(side, dropout)
+            side.linear(classes)
         else:
-            AvgPool.cost(tally, 5, 3, "valid", False, True)
-            Conv.cost(tally, 128, 1, norm=norm, act=act)
-            Conv.cost(tally, 768, 5, padding="valid", norm=norm, act=act)
-            GlobalPool.cost(tally)
-            Linear.cost(tally, classes)
-        params, tally.macs, tally.activations = before
-        tally.side_params += tally.params - params
-        tally.go(start)
+            AvgPool.cost(side, 5, 3, "valid", False, True)
+            Conv.cost(side, 128, 1, norm=norm, act=act)
+            Conv.cost(side, 768, 5, padding="valid", norm=norm, act=act)
+            GlobalPool.cost(side)
+            side.linear(classes)
+        tally.params += side.params
+        tally.side_params += side.params
+        tally.buffers += side.buffers
+        tally.kept += side.kept - image
+        tally.largest = max(tally.largest, side.largest)

@@ -13,7 +13,7 @@ from .inception_forms import MODULES, REDUCTIONS, RESIDUALS, Branches, Form, bra
 from .norm_act import make_act
 from .operators import operator
 from .pool import AvgPool, MaxPool
-from .settings import ActName, Channels, FormKernel, Norm, Positive, SameChannels, Widths
+from .settings import ActName, Channels, FormKernel, Norm, PositiveShare, SameChannels, Widths
 from .tally import Misfit, Place, Tally
 
 
@@ -126,7 +126,7 @@ class InceptionResidual(nn.Module):
         form: Literal["double", "factorised"] = "double",
         widths: Widths = None,
         kernel: FormKernel = None,
-        scale: Positive = 0.2,
+        scale: PositiveShare = 0.2,
         end_act: bool = True,
         norm: Norm = "batch",
         act: ActName = "relu",

@@ -50,6 +50,7 @@ PoolStride = Annotated[
     Size | None, Setting(("int", "pair"), low=1, about="left out: the kernel's size")
 ]
 Count = Annotated[int, Setting(("int",), low=1)]
+CountOrNone = Annotated[int, Setting(("int",), low=0, about="0: none")]
 Padding = Annotated[
     Size | str,
     Setting(
@@ -71,6 +72,8 @@ SqueezeRatio = Annotated[
     float, Setting(("float",), above=0, high=1, about="squeezed channels, as a share")
 ]
 Positive = Annotated[float, Setting(("float",), above=0, high=1)]
+DropRate = Annotated[float, Setting(("float",), low=0, high=0.95)]
+PositiveShare = Annotated[float, Setting(("float",), above=0, high=1)]
 RowName = Annotated[str | None, Setting(("str",), about="an earlier row of the network")]
 Bias = Annotated[bool | None, Setting(("bool",), about="left out: only where there is no norm")]
 Norm = Annotated[

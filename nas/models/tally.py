@@ -40,6 +40,9 @@ class Tally:
     jump_h, jump_w            how far apart neighbouring values look, in pixels
     """
 
+    # whether steps that repeat or grow by a rule may be summed up instead of walked one by one
+    sums_up = True
+
     __slots__ = (
         "activated", "activations", "buffers", "channels", "flat", "height", "jump_h", "jump_w",
         "kept", "largest", "macs", "params", "pending", "previous", "side_params", "view_h",
@@ -76,6 +79,17 @@ class Tally:
         self.kept += times * (self.kept - kept)
         self.view_h += times * (self.view_h - view_h)
         self.view_w += times * (self.view_w - view_w)
+
+    def go_on(self, sums: list[tuple[int, ...]], times: int) -> None:
+        """Take `times` more steps of a series, each as much dearer than the one before as the
+        second was than the first. `sums`: `sums()` before the first, after it, after the second.
+        """
+        grown = []
+        for start, one, two in zip(*sums, strict=True):
+            second, step = two - one, two - 2 * one + start
+            grown.append(two + times * second + times * (times + 1) // 2 * step)
+        (self.params, self.side_params, self.buffers, self.macs, self.activations,
+         self.kept, self.view_h, self.view_w) = grown  # fmt: skip
 
     def place(self) -> Place:
         """Where the walk stands, without the sums: what parallel branches start from."""
