@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from .conv import Conv
-from .dense import Dropout
+from .dense import Dropout, Flatten
 from .norm_act import make_act
 from .operators import operator
 from .pool import AvgPool, GlobalPool
@@ -89,7 +89,7 @@ class AuxHead(nn.Module):
             side.height = side.width = POOLED
             side.keep()
             Conv.cost(side, 128, 1, norm=norm, act=act)
-            side.channels *= POOLED**2
+            Flatten.cost(side)
             side.linear(1024)
             side.norm_act("none", act)
             Dropout.cost(side, dropout)

@@ -30,7 +30,7 @@ class Chain(nn.Sequential):
         for name, child in self.named_children():
             for module in child.steps() if isinstance(child, Chain) else (child,):
                 if getattr(module, "aside", False):
-                    module(read.get(str(module.of), x))
+                    module(read.get(str(getattr(module, "of", None)), x))
                     continue
                 y = module(x, previous) if getattr(module, "looks_back", False) else module(x)
                 previous, x = x, y

@@ -125,8 +125,8 @@ def units(rows: Sequence[Row]) -> int:
 
 def read_later(rows: Sequence[Row]) -> frozenset[str]:
     """Names of the rows whose output a side head reads further down."""
-    heads = [row.settings["of"] for row in rows if row.operator.aside]
-    return frozenset(heads) - {None}
+    heads = (row.settings for row in rows if row.operator.aside)
+    return frozenset(of for settings in heads if (of := settings.get("of")))
 
 
 def looks_back(rows: Sequence[Row]) -> bool:

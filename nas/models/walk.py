@@ -115,7 +115,7 @@ class _Walk:
     def row(self, row: Row, children: Children) -> None:
         """One row with its repetitions, added to `children`. Raises ShapeError."""
         try:
-            if row.operator.aside and row.settings["of"]:
+            if row.operator.aside and row.settings.get("of"):
                 here = self._tally.place()
                 self._tally.go(self._place_of(row))
                 self._repeat(row, children)
