@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from ..plugins import load_installed
 from . import (  # noqa: F401  (registers their operators)
-    bottleneck,
     aux_head,
+    bottleneck,
     composites,
     conv,
     dense,
-    highway,
-    maxout,
     dense_net,
+    highway,
     inception,
+    maxout,
     norm_act,
     pool,
     residual,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .conv import Conv
 from .operators import operator
 from .pool import AvgPool
-from .settings import ActName, Count, CountOrNone, DropRate, Norm, OddKernel, PositiveShare
+from .settings import ActName, Count, CountOrNone, Norm, OddKernel, PositiveShare, Share
 from .tally import Misfit, Tally, is_none
 
 
@@ -69,7 +69,7 @@ class DenseBlock(nn.Module):
         growth: Count,
         bottleneck: CountOrNone = 4,
         kernel: OddKernel = 3,
-        drop_rate: DropRate = 0.0,
+        drop_rate: Share = 0.0,
         norm: Norm = "batch",
         act: ActName = "relu",
     ) -> None:

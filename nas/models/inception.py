@@ -13,7 +13,7 @@ from .inception_forms import MODULES, REDUCTIONS, RESIDUALS, Branches, Form, bra
 from .norm_act import make_act
 from .operators import operator
 from .pool import AvgPool, MaxPool
-from .settings import ActName, Channels, FormKernel, Norm, PositiveShare, SameChannels, Widths
+from .settings import ActName, BranchWidths, Channels, FormKernel, Norm, PositiveShare, SameChannels
 from .tally import Misfit, Place, Tally
 
 
@@ -42,7 +42,7 @@ class Inception(nn.Module):
         form: Literal[
             "reduced", "naive", "double", "factorised", "expanded", "expanded_v4"
         ] = "reduced",
-        widths: Widths = None,
+        widths: BranchWidths = None,
         kernel: FormKernel = None,
         count_padding: bool = True,
         norm: Norm = "batch",
@@ -81,7 +81,7 @@ class InceptionReduction(nn.Module):
         in_channels: int,
         channels: Channels,
         form: Literal["double", "factorised"] = "double",
-        widths: Widths = None,
+        widths: BranchWidths = None,
         kernel: FormKernel = None,
         padding: Literal["valid", "same"] = "valid",
         norm: Norm = "batch",
@@ -124,7 +124,7 @@ class InceptionResidual(nn.Module):
         in_channels: int,
         channels: SameChannels = None,
         form: Literal["double", "factorised"] = "double",
-        widths: Widths = None,
+        widths: BranchWidths = None,
         kernel: FormKernel = None,
         scale: PositiveShare = 0.2,
         end_act: bool = True,

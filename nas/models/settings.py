@@ -36,7 +36,7 @@ _SE_FIELDS = {
 
 Channels = Annotated[int, Setting(("int", "relative"), low=1, about="output channels")]
 Width = Annotated[int | None, Setting(("int",), low=1, about="inner channels")]
-Widths = Annotated[Sequence[int] | None, Setting(("ints",), low=1, about="inner channels")]
+BranchWidths = Annotated[Sequence[int] | None, Setting(("ints",), low=1, about="inner channels")]
 SameChannels = Annotated[
     int | None, Setting(("int", "relative"), low=1, about="output channels; left out: the input's")
 ]
@@ -71,8 +71,6 @@ DropRate = Annotated[
 SqueezeRatio = Annotated[
     float, Setting(("float",), above=0, high=1, about="squeezed channels, as a share")
 ]
-Positive = Annotated[float, Setting(("float",), above=0, high=1)]
-DropRate = Annotated[float, Setting(("float",), low=0, high=0.95)]
 PositiveShare = Annotated[float, Setting(("float",), above=0, high=1)]
 RowName = Annotated[str | None, Setting(("str",), about="an earlier row of the network")]
 Bias = Annotated[bool | None, Setting(("bool",), about="left out: only where there is no norm")]

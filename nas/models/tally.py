@@ -103,16 +103,23 @@ class Tally:
 
     def join(self, ends: list[Place], how: str) -> None:
         """Concatenate ("concat") or add ("add") what branches ended with, at these places."""
-        ends = sorted(ends, key=lambda end: end[5:7])  # ends with the widest view
-        for end in ends:
-            if end[1:4] != ends[0][1:4] or (how == "add" and end[0] != ends[0][0]):
+        widest = ends[0]
+        channels, height, width, flat, activated, view_h, view_w = widest[:7]
+        for end in ends[1:]:
+            if end[1] != height or end[2] != width or end[3] != flat or (
+                how == "add" and end[0] != channels
+            ):  # fmt: skip
                 raise Misfit(_join_fault(ends, how))
-        self.go(ends[-1])
-        self.activated = how == "concat" and all(end[4] for end in ends)
-        self.view_h = max(end[5] for end in ends)
-        self.view_w = max(end[6] for end in ends)
-        if how == "concat":
-            self.channels = sum(end[0] for end in ends)
+            if how == "concat":
+                channels += end[0]
+            activated = activated and end[4]
+            if end[5:7] >= widest[5:7]:
+                widest = end
+            view_h, view_w = max(view_h, end[5]), max(view_w, end[6])
+        self.go(widest)
+        self.channels = channels
+        self.activated = how == "concat" and activated
+        self.view_h, self.view_w = view_h, view_w
         values = self.channels * self.height * self.width
         self.kept += values
         self.largest = max(self.largest, values)

@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.errors import ShapeError
 from nas.models import build, cost
-from nas.space import Architecture, load, parse
+from nas.space import Architecture, fill, load, parse
 
 
 def network(*rows: dict[str, Any]) -> Any:
@@ -153,3 +153,13 @@ def test_scaling_multiplies_layers_and_growth() -> None:
     ]}  # fmt: skip
     found = cost(parse(json.dumps(rows)), classes=10, channels=3, size=9)
     assert found.rows[1].shape == (32 + 5 * 16, 9, 9)
+
+
+def test_the_default_of_dense_cells_is_densenet_bc_40_12() -> None:
+    space: Any = load("dense_cells")
+    known = {"classes": 10, "channels": 3, "size": 32}
+    found = cost(fill(space, space.default()), **known)
+    published = cost(densenet(40, 12, compressed=True), **known)
+    stem_norm = 2 * 24  # the paper's first convolution has none
+    assert found.params == published.params + stem_norm
+    assert found.macs == published.macs

@@ -11,7 +11,8 @@ from torch import nn
 
 from nas.errors import ShapeError
 from nas.models import Cost, build, cost
-from nas.space import Architecture, load, parse
+from nas.models.inception import Inception
+from nas.space import Architecture, fill, load, parse
 
 HEAD: list[dict[str, Any]] = [{"op": "global_pool"}, {"op": "linear"}]
 # Szegedy et al. 2014, Table 1: output, #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj
@@ -260,3 +261,17 @@ def test_inner_widths_left_out_keep_the_published_proportions() -> None:
     row = {"op": "inception_residual"}
     assert widths_of(row, 320) == [32, 32, 32, 32, 48, 64, 320]
     assert widths_of(row, 160) == [16, 16, 16, 16, 24, 32, 160]
+
+
+def test_the_default_of_inception_cells_is_googlenet_at_a_quarter_of_its_width() -> None:
+    space: Any = load("inception_cells")
+    architecture = fill(space, space.default())
+    found = cost(architecture, classes=10, channels=3, size=32)
+    shapes = {row.name: row.shape for row in found.rows}
+    stages = [shapes[f"stage{n}"] for n in (3, 4, 5)]
+    assert stages == [(64, 32, 32), (128, 16, 16), (256, 8, 8)]
+    model = build(architecture, classes=10, channels=3, size=32)
+    modules = [m for m in model.modules() if isinstance(m, Inception)]
+    assert len(modules) == 2 + 5 + 2  # 3a-3b, 4a-4e, 5a-5b
+    convs = [m for m in modules[-1].modules() if isinstance(m, nn.Conv2d)]
+    assert [4 * conv.out_channels for conv in convs] == [4 * c for c in TABLE_1["inception3a"][1]]
