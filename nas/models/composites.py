@@ -25,7 +25,8 @@ class Chain(nn.Sequential):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        read = {str(module.of): x for module in self if getattr(module, "of", None)}
+        heads = (module for module in self.steps() if getattr(module, "aside", False))
+        read = {str(head.of): x for head in heads if getattr(head, "of", None)}
         previous = x
         for name, child in self.named_children():
             for module in child.steps() if isinstance(child, Chain) else (child,):

@@ -95,6 +95,13 @@ def test_a_head_reads_the_last_repetition_of_a_row() -> None:
         assert torch.allclose(side.layers(model.get_submodule("a")(x)), side.side_logits, atol=1e-6)
 
 
+def test_repeated_heads_read_the_same_row() -> None:
+    model = built(*two_convs(of="a", repeat=2))
+    model.train()(torch.randn(4, 3, 16, 16))
+    heads = [m for m in model.modules() if hasattr(m, "side_logits")]
+    assert [head.side_logits.shape for head in heads] == [(4, 10), (4, 10)]
+
+
 def test_one_within_rows_reads_its_own_input() -> None:
     rows = [{"name": "a", **CONV}, {"op": "aux_head"}]
     model = built({"name": "stage", "op": "rows", "rows": rows, "repeat": 2})

@@ -16,7 +16,7 @@ from nas.models.measured import measured_cost
 from nas.models.operators import OPERATORS, Operator
 from nas.models.tally import Tally
 from nas.plugins import load_plugins
-from nas.registry import REQUIRED, SIGNATURES
+from nas.registry import REQUIRED
 from nas.space import parse
 
 CELL = '''
