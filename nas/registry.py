@@ -71,9 +71,11 @@ class Setting:
     """One key that an operator or the recipe takes, and what its value may be.
 
     kinds   of "int", "float" (an int will do), "bool", "str", "pair" (two ints, [h, w]),
-            "list", "mapping" (its keys are `fields`), "null", and "relative" (the `xK` of channels)
+            "ints" (a list of ints), "list", "mapping" (its keys are `fields`), "null", and
+            "relative" (the `xK` of channels)
     allowed the values that a "str" may take; empty: any
-    low, high  inclusive bounds of numbers (each of a pair's too); `above` an exclusive lower bound
+    low, high  inclusive bounds of numbers (each of a pair's or list's too); `above` an exclusive
+            lower bound
     """
 
     kinds: tuple[str, ...]
@@ -116,6 +118,8 @@ class Setting:
             words.append("true or false")
         if "pair" in self.kinds:
             words.append("two whole numbers [h, w]")
+        if "ints" in self.kinds:
+            words.append("a list of whole numbers" + self._bounds())
         if "list" in self.kinds:
             words.append("a list")
         if "mapping" in self.kinds:
@@ -168,7 +172,7 @@ class Setting:
     def _list_fault(self, value: list[object] | tuple[object, ...]) -> str | None:
         if "list" in self.kinds:
             return None
-        if "pair" not in self.kinds or len(value) != 2:
+        if "ints" not in self.kinds and ("pair" not in self.kinds or len(value) != 2):
             return f"must be {self.wanted()}"
         for inner in value:
             if isinstance(inner, bool) or not isinstance(inner, int):

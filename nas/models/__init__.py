@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from ..plugins import load_installed
 from . import (  # noqa: F401  (registers their operators)
+    aux_head,
     bottleneck,
     composites,
     conv,
     dense,
+    dense_net,
     fire,
     highway,
+    inception,
     lenet,
     maxout,
     mbconv,

@@ -20,13 +20,23 @@ class Chain(nn.Sequential):
     """Modules one after the other; those that look back get the output before their input too.
 
     A chain within a chain counts as its modules. In front of the first one stands the input.
+    Side heads stand aside: what follows reads past them, and one with an `of` reads the output of
+    the child of that name.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        heads = (module for module in self.steps() if getattr(module, "aside", False))
+        read = {str(head.of): x for head in heads if getattr(head, "of", None)}
         previous = x
-        for module in self.steps():
-            y = module(x, previous) if getattr(module, "looks_back", False) else module(x)
-            previous, x = x, y
+        for name, child in self.named_children():
+            for module in child.steps() if isinstance(child, Chain) else (child,):
+                if getattr(module, "aside", False):
+                    module(read.get(str(getattr(module, "of", None)), x))
+                    continue
+                y = module(x, previous) if getattr(module, "looks_back", False) else module(x)
+                previous, x = x, y
+            if name in read:
+                read[name] = x
         return x
 
     def steps(self) -> Iterator[nn.Module]:

@@ -12,9 +12,14 @@ measured (see `measured.py`).
     previous     (channels, height, width) of the output before the row's input; `forward` then
                  takes that output as its second argument (class attribute `looks_back = True`)
     depth        how far down the network this unit stands, among those with a `drop_path`: (0, 1]
+    classes      how many the data have; `cost` gets it too
 
 A parameter of such a name that has an annotation of `settings.py` is a setting all the same
 (`size` of `adaptive_pool`).
+
+A side head (class attribute `aside = True`) returns its input; what follows reads past it. Its
+setting `of` may name an earlier row of the network, whose output it then gets in place of its own
+input. It keeps `side_logits` while training (None otherwise) and a `weight`, for the training loop.
 
 A composite (`rows`, `branches`) is a row that holds rows: its `cost` gets `take`, which walks
 such a list, and returns the settings with modules in the place of the lists.
@@ -32,7 +37,7 @@ from torch import nn
 from ..registry import REQUIRED, SIGNATURES, Registry, Setting, Signature
 from .measured import measured_cost
 
-KNOWN_BY_BUILDER = ("in_channels", "size", "activated", "previous", "depth")
+KNOWN_BY_BUILDER = ("in_channels", "size", "activated", "previous", "depth", "classes")
 COMPOSITE = ("rows", "branches")
 PLAIN = {int: Setting(("int",)), float: Setting(("float",)), bool: Setting(("bool",))}
 
@@ -45,6 +50,7 @@ class Operator:
     context   which of KNOWN_BY_BUILDER its `__init__` takes
     cost      `cost(tally, **settings)` moves the tally over one application of the operator
     composite whether it holds rows
+    aside     whether it is a side head
     """
 
     name: str
@@ -53,6 +59,7 @@ class Operator:
     defaults: dict[str, Any]
     context: tuple[str, ...]
     composite: bool
+    aside: bool
 
 
 OPERATORS: Registry[Operator] = Registry("operator", home="nas.models")
@@ -75,9 +82,13 @@ def operator(name: str) -> Callable[[M], M]:
         context = tuple(
             key for key in KNOWN_BY_BUILDER if key in parameters and key not in settings
         )
+        if "classes" in context:  # a setting to `cost` and `__init__`, filled in by `table`
+            context = tuple(key for key in context if key != "classes")
+            defaults["classes"] = REQUIRED
         cost: Callable[..., Any] = getattr(module, "cost", None) or measured_cost(module, context)
         composite = any(key in settings for key in COMPOSITE)
-        OPERATORS.add(name, Operator(name, module, cost, defaults, context, composite))
+        aside = getattr(module, "aside", False)
+        OPERATORS.add(name, Operator(name, module, cost, defaults, context, composite, aside))
         about = (inspect.getdoc(module) or "").split("\n")[0]
         SIGNATURES.add(name, Signature(name, settings, about))
         return module

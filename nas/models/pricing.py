@@ -44,6 +44,7 @@ class Cost:
     """The price of a network for one image.
 
     params       trainable parameters
+    side_params  those of side heads among them, which `limits` leave out
     macs         multiply-adds of convolutions and linear layers
     activations  output values of convolutions (Radosavovic et al. 2020 find that they foretell
                  run time better than macs do)
@@ -61,6 +62,12 @@ class Cost:
     memory: int
     batch: int
     rows: tuple[RowCost, ...]
+    side_params: int = 0
+
+    def limited(self, name: str) -> int:
+        """What the limit of that name bounds: an evaluated network has no side heads."""
+        value: int = getattr(self, name)
+        return value - self.side_params if name == "params" else value
 
 
 def cost(
@@ -120,7 +127,9 @@ def priced(
     except ShapeError as error:
         raise with_fitting_size(error, architecture, classes, *image) from error.__cause__
     memory = memory_by_image(tally) * batch + memory_by_weight(tally, architecture.recipe)
-    return Cost(tally.params, tally.macs, tally.activations, memory, batch, tuple(rows))
+    return Cost(
+        tally.params, tally.macs, tally.activations, memory, batch, tuple(rows), tally.side_params
+    )
 
 
 def memory_by_image(tally: Tally) -> int:

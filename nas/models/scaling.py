@@ -1,7 +1,8 @@
 """Compound scaling (EfficientNet: Tan and Le 2019): a file's `scaling` applied to its rows.
 
-Depth multiplies the rows that state `repeat`, rounded up. Width multiplies absolute channels, to
-multiples of 8 and never below 90 %; relative ones follow by themselves, the classifier stays.
+Depth multiplies the rows that state `repeat`, and a dense block's `layers`, rounded up. Width
+multiplies absolute channels (inner widths and a dense block's growth too), to multiples of 8 and
+never below 90 %; relative ones follow by themselves, the classifier stays.
 Resolution is the side of the image that the file assumes, in pixels; real data override it.
 """
 
@@ -76,13 +77,16 @@ def scale_rows(network: Sequence[Mapping[str, Any]], by: Factors) -> list[dict[s
     rows = []
     for row in network:
         scaled = dict(row)
-        if "repeat" in row:
-            scaled["repeat"] = scale_repeat(row["repeat"], by.depth)
-        for key in ("channels", "width"):
+        for key in ("repeat", "layers"):
+            if key in row:
+                scaled[key] = scale_repeat(row[key], by.depth)
+        for key in ("channels", "width", "growth"):
             if isinstance(row.get(key), int):
                 scaled[key] = scale_channels(row[key], by.width)
             elif isinstance(row.get(key), list):  # a width for each inner layer
                 scaled[key] = [scale_channels(one, by.width) for one in row[key]]
+        if "widths" in row:
+            scaled["widths"] = [scale_channels(width, by.width) for width in row["widths"]]
         if "rows" in row:
             scaled["rows"] = scale_rows(row["rows"], by)
         if "branches" in row:

@@ -38,11 +38,15 @@ _SE_FIELDS = {
 
 Channels = Annotated[int, Setting(("int", "relative"), low=1, about="output channels")]
 Width = Annotated[int | None, Setting(("int",), low=1, about="inner channels")]
+BranchWidths = Annotated[Sequence[int] | None, Setting(("ints",), low=1, about="inner channels")]
 SameChannels = Annotated[
     int | None, Setting(("int", "relative"), low=1, about="output channels; left out: the input's")
 ]
 Kernel = Annotated[Size, Setting(("int", "pair"), low=1, about="height and width of the window")]
 OddKernel = Annotated[int, Setting(("int",), low=1, about="odd side of the window")]
+FormKernel = Annotated[
+    int | None, Setting(("int",), low=1, about="odd side of the window; left out: the form's")
+]
 Stride = Annotated[Size, Setting(("int", "pair"), low=1)]
 PoolStride = Annotated[
     Size | None, Setting(("int", "pair"), low=1, about="left out: the kernel's size")
@@ -51,6 +55,7 @@ Count = Annotated[int, Setting(("int",), low=1)]
 Positive = Annotated[float, Setting(("float",), above=0)]
 NotNegative = Annotated[float, Setting(("float",), low=0)]
 MaybeCount = Annotated[int | None, Setting(("int",), low=1)]
+CountOrNone = Annotated[int, Setting(("int",), low=0, about="0: none")]
 Padding = Annotated[
     Size | str,
     Setting(
@@ -86,6 +91,8 @@ DropRate = Annotated[
 SqueezeRatio = Annotated[
     float, Setting(("float",), above=0, high=1, about="squeezed channels, as a share")
 ]
+PositiveShare = Annotated[float, Setting(("float",), above=0, high=1)]
+RowName = Annotated[str | None, Setting(("str",), about="an earlier row of the network")]
 Bias = Annotated[bool | None, Setting(("bool",), about="left out: only where there is no norm")]
 Norm = Annotated[
     str | Mapping[str, object], Setting(("str", "mapping"), allowed=NORMS, fields=_NORM_FIELDS)

@@ -84,6 +84,8 @@ class _Table:
                     if key in settings:  # name, op, repeat are not; `space` refuses unknown ones
                         settings[key] = value
             at = (*before, index)
+            if "classes" in settings:
+                settings["classes"] = self._classes
             if op.composite:
                 self._nest(settings, at)
             elif op.name in CLASSIFIERS and settings["channels"] is None:
@@ -142,6 +144,12 @@ def units(rows: Sequence[Row]) -> int:
             own += units(inner)
         count += own * (row.repeat or 1)
     return count
+
+
+def read_later(rows: Sequence[Row]) -> frozenset[str]:
+    """Names of the rows whose output a side head reads further down."""
+    heads = (row.settings for row in rows if row.operator.aside)
+    return frozenset(of for settings in heads if (of := settings.get("of")))
 
 
 def looks_back(rows: Sequence[Row]) -> bool:

@@ -30,6 +30,7 @@ class Tally:
                               network looks back that far; else None
     pending                   a sum of pre-activation units, which waits for its norm and act
     params                    trainable parameters
+    side_params               those of side heads among them, which evaluation has no use for
     buffers                   values beside the parameters, once a batch: running statistics, codes
     macs                      multiply-adds of convolutions and linear layers
     activations               output values of convolutions (the measure of Radosavovic et al. 2020)
@@ -39,15 +40,19 @@ class Tally:
     jump_h, jump_w            how far apart neighbouring values look, in pixels
     """
 
+    # whether steps that repeat or grow by a rule may be summed up instead of walked one by one
+    sums_up = True
+
     __slots__ = (
         "activated", "activations", "buffers", "channels", "flat", "height", "jump_h", "jump_w",
-        "kept", "largest", "macs", "params", "pending", "previous", "view_h", "view_w", "width",
+        "kept", "largest", "macs", "params", "pending", "previous", "side_params", "view_h",
+        "view_w", "width",
     )  # fmt: skip
 
     def __init__(self, channels: int, height: int, width: int) -> None:
         self.channels, self.height, self.width = channels, height, width
         self.flat = self.activated = self.pending = False
-        self.params = self.buffers = self.macs = self.activations = 0
+        self.params = self.side_params = self.buffers = self.macs = self.activations = 0
         self.kept = self.largest = channels * height * width
         self.view_h = self.view_w = self.jump_h = self.jump_w = 1
         self.previous: tuple[int, int, int] | None = None
@@ -60,19 +65,31 @@ class Tally:
 
     def sums(self) -> tuple[int, ...]:
         """What only grows."""
-        return (self.params, self.buffers, self.macs, self.activations, self.kept,
-                self.view_h, self.view_w)  # fmt: skip
+        return (self.params, self.side_params, self.buffers, self.macs, self.activations,
+                self.kept, self.view_h, self.view_w)  # fmt: skip
 
     def again(self, before: tuple[int, ...], times: int) -> None:
         """Add what came since `before` (a `sums()`) `times` more."""
-        params, buffers, macs, activations, kept, view_h, view_w = before
+        params, side_params, buffers, macs, activations, kept, view_h, view_w = before
         self.params += times * (self.params - params)
+        self.side_params += times * (self.side_params - side_params)
         self.buffers += times * (self.buffers - buffers)
         self.macs += times * (self.macs - macs)
         self.activations += times * (self.activations - activations)
         self.kept += times * (self.kept - kept)
         self.view_h += times * (self.view_h - view_h)
         self.view_w += times * (self.view_w - view_w)
+
+    def go_on(self, sums: list[tuple[int, ...]], times: int) -> None:
+        """Take `times` more steps of a series, each as much dearer than the one before as the
+        second was than the first. `sums`: `sums()` before the first, after it, after the second.
+        """
+        grown = []
+        for start, one, two in zip(*sums, strict=True):
+            second, step = two - one, two - 2 * one + start
+            grown.append(two + times * second + times * (times + 1) // 2 * step)
+        (self.params, self.side_params, self.buffers, self.macs, self.activations,
+         self.kept, self.view_h, self.view_w) = grown  # fmt: skip
 
     def place(self) -> Place:
         """Where the walk stands, without the sums: what parallel branches start from."""
@@ -86,16 +103,23 @@ class Tally:
 
     def join(self, ends: list[Place], how: str) -> None:
         """Concatenate ("concat") or add ("add") what branches ended with, at these places."""
-        ends = sorted(ends, key=lambda end: end[5:7])  # ends with the widest view
-        for end in ends:
-            if end[1:4] != ends[0][1:4] or (how == "add" and end[0] != ends[0][0]):
+        widest = ends[0]
+        channels, height, width, flat, activated, view_h, view_w = widest[:7]
+        for end in ends[1:]:
+            if end[1] != height or end[2] != width or end[3] != flat or (
+                how == "add" and end[0] != channels
+            ):  # fmt: skip
                 raise Misfit(_join_fault(ends, how))
-        self.go(ends[-1])
-        self.activated = how == "concat" and all(end[4] for end in ends)
-        self.view_h = max(end[5] for end in ends)
-        self.view_w = max(end[6] for end in ends)
-        if how == "concat":
-            self.channels = sum(end[0] for end in ends)
+            if how == "concat":
+                channels += end[0]
+            activated = activated and end[4]
+            if end[5:7] >= widest[5:7]:
+                widest = end
+            view_h, view_w = max(view_h, end[5]), max(view_w, end[6])
+        self.go(widest)
+        self.channels = channels
+        self.activated = how == "concat" and activated
+        self.view_h, self.view_w = view_h, view_w
         values = self.channels * self.height * self.width
         self.kept += values
         self.largest = max(self.largest, values)

@@ -17,13 +17,13 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import ShapeError
+from ..errors import ShapeError, hint
 from ..space import Architecture
 from .composites import Chain
 from .operators import OPERATORS
 from .scaling import relative_channels
-from .table import Row, free, looks_back, table, units
-from .tally import Misfit, Tally
+from .table import Row, free, looks_back, read_later, table, units
+from .tally import Misfit, Place, Tally
 
 OnRow = Callable[[Row, Tally], None]
 
@@ -82,7 +82,9 @@ class Walk:
         self, architecture: Architecture, rows: Sequence[Row], tally: Tally, make: bool
     ) -> None:
         self._architecture, self._tally, self._make = architecture, tally, make
-        self._looks_back = looks_back(rows)
+        self._rows, self._looks_back = rows, looks_back(rows)
+        self._read = read_later(rows)
+        self._places: dict[str, Place] = {}  # where those rows end
         self._units = units(rows) if make else 0
         self._unit = 0  # units with a `drop_path` so far
         if self._looks_back:
@@ -90,7 +92,8 @@ class Walk:
 
     def chain(self, children: Children) -> nn.Sequential:
         """The modules one after the other, in a plain nn.Sequential where that is enough."""
-        return Chain(children) if self._looks_back else nn.Sequential(children)
+        plain = not (self._looks_back or self._read)
+        return nn.Sequential(children) if plain else Chain(children)
 
     def nested(self, rows: Sequence[Row]) -> nn.Sequential:
         """Rows within a row, for its `cost`."""
@@ -116,16 +119,37 @@ class Walk:
     def row(self, row: Row, children: Children) -> None:
         """One row with its repetitions, added to `children`. Raises ShapeError."""
         try:
-            if self._make:
-                modules = [self._build(row, number) for number in range(row.repeat or 1)]
-                one = row.repeat is None
-                repetitions = OrderedDict((str(n), made) for n, made in enumerate(modules))
-                children[row.name] = modules[0] if one else self.chain(repetitions)
+            if row.operator.aside and row.settings.get("of"):
+                here = self._tally.place()
+                self._tally.go(self._place_of(row))
+                self._repeat(row, children)
+                self._tally.go(here)
             else:
-                self._price(row)
+                self._repeat(row, children)
+            if row.name in self._read and len(row.at) == 1:
+                self._places[row.name] = self._tally.place()
         except Misfit as misfit:
             message = f"row {row.name!r} ({row.operator.name}): {misfit}"
             raise ShapeError(message, self._architecture.where(*row.at)) from misfit
+
+    def _repeat(self, row: Row, children: Children) -> None:
+        if not self._make:
+            self._price(row)
+            return
+        modules = [self._build(row, number) for number in range(row.repeat or 1)]
+        one = row.repeat is None
+        repetitions = OrderedDict((str(n), made) for n, made in enumerate(modules))
+        children[row.name] = modules[0] if one else self.chain(repetitions)
+
+    def _place_of(self, head: Row) -> Place:
+        """Where the row ended that a side head reads."""
+        of = head.settings["of"]
+        if len(head.at) > 1:
+            raise Misfit(f"of {of!r} is for a row of `network` itself; within rows leave it out")
+        if of not in self._places:
+            before = [row.name for row in self._rows if row.at < head.at]
+            raise Misfit(f"of {of!r} must be the name of a row before it{hint(of, before)}")
+        return self._places[of]
 
     def _price(self, row: Row) -> None:
         tally, times = self._tally, row.repeat or 1
@@ -146,7 +170,7 @@ class Walk:
             _settle(row)
         if operator.composite:
             return operator.cost(tally, take=self.nested, **settings)
-        if not self._looks_back:
+        if not self._looks_back or operator.aside:
             operator.cost(tally, **settings)
             return settings
         before = (tally.channels, tally.height, tally.width)

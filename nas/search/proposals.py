@@ -32,8 +32,7 @@ class Price(Protocol):
     def params(self) -> int: ...
     @property
     def macs(self) -> int: ...
-    @property
-    def memory(self) -> int: ...
+    def limited(self, name: str) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ class Proposer:
             return ("shape", 1.0)
         worst = ("", 0.0)
         for name, limit in self._limits.items():
-            excess = math.log(max(getattr(price, name), 1) / limit)
+            excess = math.log(max(price.limited(name), 1) / limit)
             if excess > worst[1]:
                 worst = (name, excess)
         return worst if worst[0] else price

@@ -111,9 +111,9 @@ def check_default(space: Space | Architecture, data: ImageData, device: str) -> 
                 "limits.latency is not measured yet; use limits of params, macs or memory",
                 str(space.path),
             )
-        if getattr(price, name) > limit:
+        if price.limited(name) > limit:
             raise SpaceError(
-                f"the default network has {name} {getattr(price, name):,}, over limits.{name} "
+                f"the default network has {name} {price.limited(name):,}, over limits.{name} "
                 f"{limit:,.0f}; trial 0 trains it, so raise the limit or make the defaults smaller",
                 str(space.path),
             )

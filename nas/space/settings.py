@@ -74,7 +74,7 @@ def _check_series(
 ) -> None:
     if "list" in setting.kinds:
         return
-    if "pair" not in setting.kinds or len(template.items) != 2:
+    if "ints" not in setting.kinds and ("pair" not in setting.kinds or len(template.items) != 2):
         raise document.fault(f"{label} must be {setting.wanted()}", at or template.node)
     part = Setting(("int",), low=setting.low, high=setting.high)
     for k, item in enumerate(template.items, 1):

@@ -34,7 +34,9 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 class Trainer:
     """Trains `model` on images x (N, C, H, W), uint8 or float, with labels y (N,).
 
-    model           forward (N, C, H, W) -> logits (N, classes); moved to `device`
+    model           forward (N, C, H, W) -> logits (N, classes); moved to `device`. Modules within
+                    it that have `side_logits` keep (N, classes) there in training (None
+                    otherwise): `weight` times their cross-entropy is added to the loss
     train           (x, y), drawn anew in every epoch; validation: (x, y), measured after each
     mean, std       of each channel, uint8 images scaled to [0, 1] before
     epochs          length of this training, over which the schedule anneals; None: the recipe's
@@ -78,6 +80,7 @@ class Trainer:
         self._cuts = cuts(len(self._data), recipe.batch_size)
         self._optimizer = make_optimizer(self.model, recipe)
         self._schedule = Schedule(recipe, self.epochs * len(self._cuts))
+        self._side_heads: list[Any] = [m for m in self.model.modules() if hasattr(m, "side_logits")]
         self._parameters = [p for p in self.model.parameters() if p.requires_grad]
         self._guard: Guard | None = None
         self._stopper = EarlyStopper(recipe.patience if early_stopping else 0, recipe.smoothing)
@@ -229,7 +232,12 @@ class Trainer:
         if self._augment is not None:
             images = self._augment(images, self._draws).contiguous(memory_format=self._data.layout)
         smoothing = self.recipe.label_smoothing
-        return functional.cross_entropy(self.model(images), labels, label_smoothing=smoothing)
+        loss = functional.cross_entropy(self.model(images), labels, label_smoothing=smoothing)
+        for head in self._side_heads:
+            logits, head.side_logits = head.side_logits, None  # not kept until the next step
+            side = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+            loss = loss + head.weight * side
+        return loss
 
     @torch.no_grad()
     def _initial_loss(self, turn: Turn) -> float:

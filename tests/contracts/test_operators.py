@@ -41,6 +41,7 @@ LISTS: dict[str, list[Any]] = {
         [{"op": "conv", "channels": 8, "stride": 2}, {"op": "residual", "channels": 8}],
         [{"op": "residual", "channels": 8, "order": "pre"}],
     ],
+    "widths": [[4, 2, 6, 3, 2, 4], [1, 1, 1, 1, 1, 1], [5, 3, 2, 4]],
     "branches": [
         [[{"op": "activation"}], [{"op": "max_pool", "stride": 1, "kernel": 3, "padding": "same"}]],
         [[{"op": "pointwise", "channels": 8}, {"op": "conv", "channels": 8}], [{"op": "norm_act"}]],
@@ -60,7 +61,7 @@ def values(key: str, setting: Setting) -> list[Any]:
         found += [False, True]
     if "int" in setting.kinds:
         found += [8, 16] if key in ("channels", "width") else [1, 2, 3, 4]
-    if "list" in setting.kinds:
+    if "list" in setting.kinds or "ints" in setting.kinds:
         found += LISTS[key]
     if "relative" in setting.kinds:
         found += ["x1", "x2"]
@@ -170,7 +171,9 @@ def test_trains_and_evaluates(name: str, row: dict[str, Any], batch: int) -> Non
     logits = model.train()(x)
     assert logits.shape == (batch, CLASSES)
     assert logits.dtype == torch.float32
-    logits.square().sum().backward()
+    # a side head's logits are a loss of their own, as in the training loop
+    sides = [m.side_logits for m in model.modules() if hasattr(m, "side_logits")]
+    sum(y.square().sum() for y in [logits, *sides]).backward()
     without = [key for key, p in model.named_parameters() if p.grad is None]
     assert without == []
     assert model.eval()(x).shape == (batch, CLASSES)
@@ -237,6 +240,8 @@ def test_receptive_field_is_what_the_gradient_reaches(name: str, row: dict[str, 
     module = built(name, row, side=side).get_submodule("sample").eval()
     for p in module.parameters():
         p.data.abs_().add_(0.01)
+        if p.dim() > 1:
+            p.data.div_(p[0].numel())  # means, not sums: no activation runs into its flat end
     x = torch.rand(64, CHANNELS, side, side).mul_(0.1).requires_grad_()
     y = module(x)
     y[:, :, y.shape[2] // 2, y.shape[3] // 2].sum().backward()

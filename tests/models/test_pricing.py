@@ -216,6 +216,28 @@ def test_resnet20_for_small_images() -> None:
         ],
         [
             conv(16),
+            {"op": "inception", "channels": 32, "repeat": 2},
+            {"op": "aux_head"},
+            conv(8, 1),
+            *HEAD,
+        ],
+        [conv(16), {"op": "inception", "channels": 32, "form": "expanded"}, conv(8, 1), *HEAD],
+        [
+            conv(16),
+            {"op": "inception_reduction", "channels": 32},
+            {"op": "inception_residual", "repeat": 2},
+            *HEAD,
+        ],
+        [
+            conv(16),
+            {"name": "a", "op": "dense_block", "layers": 5, "growth": 8},
+            {"op": "transition"},
+            {"name": "b", "op": "dense_block", "layers": 1, "growth": 8, "bottleneck": 0},
+            {"op": "norm_act"},
+            *HEAD,
+        ],
+        [
+            conv(16),
             {"op": "dropout"},
             {"op": "depthwise", "norm": "none", "act": "silu"},
             {"op": "norm_act"},

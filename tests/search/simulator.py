@@ -45,6 +45,9 @@ class Price:
     macs: int
     memory: int
 
+    def limited(self, name: str) -> int:
+        return int(getattr(self, name))
+
 
 class Clock:
     def __init__(self) -> None:

@@ -52,6 +52,64 @@ def test_it_learns_digits_in_a_few_epochs(make_trainer: Make, recipe: dict[str, 
     assert trainer.history == curve
 
 
+class SideHead(nn.Module):
+    """Hands its input on; in training it keeps the logits of a classifier of its own."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight, self.side_logits = weight, None
+        self.linear = nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.side_logits = self.linear(x) if self.training else None
+        return x
+
+
+def with_side_heads(network: Network, *side_weights: float) -> nn.Sequential:
+    model = network()
+    torch.manual_seed(1)
+    for n, weight in enumerate(side_weights):
+        model.insert(8 + n, SideHead(weight))  # behind the flattening
+    return model
+
+
+def test_side_heads_add_their_weighted_loss_while_training(
+    make_trainer: Make, network: Network
+) -> None:
+    recipe = {"lr": 1e-9, "momentum": 0, "label_smoothing": 0.1, "batch_size": 1400}
+    model = with_side_heads(network, 0.3, 0.5)
+    trainer = make_trainer(model, recipe, epochs=1)
+    x, y = trainer._data.take(torch.arange(1400))
+    with torch.no_grad():
+        losses = [
+            nn.functional.cross_entropy(logits, y, label_smoothing=0.1).item()
+            for logits in (model.train()(x), model[8].side_logits, model[9].side_logits)
+        ]
+    (report,) = reports(trainer)
+    assert report.train_loss == pytest.approx(losses[0] + 0.3 * losses[1] + 0.5 * losses[2], 1e-4)
+    assert report.ratio == pytest.approx(1.0, abs=1e-3)  # the guard's first loss holds them too
+    assert report.validation_loss < 0.7 * report.train_loss  # and evaluation does not
+    assert model[8].side_logits is None
+
+
+def test_side_heads_train_and_resume(make_trainer: Make, network: Network) -> None:
+    recipe = {"batch_size": 100, "lr": 0.05}
+    plain = make_trainer(network(), recipe, epochs=2)
+    whole = make_trainer(with_side_heads(network, 0.3), recipe, epochs=2)
+    halves = [make_trainer(with_side_heads(network, 0.3), recipe, epochs=2) for _ in range(2)]
+    before = weights(whole)
+    running = whole.run()
+    next(running)
+    half = halves[0].run()
+    next(half)
+    halves[1].load_state(halves[0].state())
+    list(running), list(halves[1].run()), list(plain.run())
+    after, again = weights(whole), weights(halves[1])
+    assert not torch.equal(before["8.linear.weight"], after["8.linear.weight"])
+    assert all(torch.equal(after[key], again[key]) for key in after)
+    assert not torch.equal(plain.model[0].weight, whole.model[0].weight)  # reached by its loss
+
+
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_learning_rate_of_1e4_is_stopped_within_ten_steps(
