@@ -19,14 +19,22 @@ Take = Callable[[Any], nn.Sequential]  # walks rows within a row; returns what i
 class Chain(nn.Sequential):
     """Modules one after the other; those that look back get the output before their input too.
 
-    A chain within a chain counts as its modules. In front of the first one stands the input.
+    A chain within a chain counts as its modules. The image is no output: a module that stands
+    first or second gets its own input twice. After a module with `skip_input`, the next one looks
+    back past that module's input, to the output before it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        previous = x
+        previous: Tensor | None = None
+        output: Tensor | None = None  # x, once it is one
         for module in self.steps():
-            y = module(x, previous) if getattr(module, "looks_back", False) else module(x)
-            previous, x = x, y
+            if getattr(module, "looks_back", False):
+                y = module(x, x if previous is None else previous)
+            else:
+                y = module(x)
+            if not getattr(module, "skip_input", False):
+                previous = output
+            x = output = y
         return x
 
     def steps(self) -> Iterator[nn.Module]:
