@@ -98,7 +98,8 @@ class Graph(NamedTuple):
 
 def graph_of(nodes: Sequence[Sequence[Mapping[str, Any]]], output: str | Sequence[Any]) -> Graph:
     """Rows of settings as a Graph. Raises Misfit for an end that is no node, an idle node."""
-    wired, read = [], set()
+    wired: list[list[tuple[str, int]]] = []
+    read: set[int] = set()
     for edges in nodes:
         found = [(edge["op"], _source(edge["from"])) for edge in edges if edge["op"] != "none"]
         read.update(source for _, source in found)
@@ -117,7 +118,7 @@ def graph_of(nodes: Sequence[Sequence[Mapping[str, Any]]], output: str | Sequenc
 
 def _source(name: str | int) -> int:
     if name.__class__ is int:
-        return name + 1  # type: ignore[operator]
+        return name + 1
     return 0 if name == "input" else 1
 
 
@@ -188,9 +189,7 @@ class Cell(nn.Module):
             )
             channels.append(width * len(edges) if combine == "concat" else width)
         self.ends = nn.ModuleList(
-            make_operation("skip", channels[at], width, stride, **how)
-            if at < 2
-            else nn.Identity()
+            make_operation("skip", channels[at], width, stride, **how) if at < 2 else nn.Identity()
             for at in graph.ends
         )
 
@@ -243,7 +242,6 @@ def count_cell(
 ) -> None:
     """Move a tally over a Cell with these settings."""
     how = (padding, norm == "batch" or not is_none(norm), act)
-    jump_h, jump_w = tally.jump_h, tally.jump_w
     states = _start(tally, graph, width, how)
     height, wide = -(-tally.height // stride), -(-tally.width // stride)
     jump_h, jump_w = tally.jump_h, tally.jump_w
