@@ -16,6 +16,9 @@ from nas.errors import ShapeError, SpaceError
 from nas.models import Cost, build, cost
 from nas.models.cell_operations import CONVOLUTIONS, OPERATIONS, FactorizedReduction, make_operation
 from nas.models.composites import Chain
+from nas.models.measured import measured_cost
+from nas.models.operators import OPERATORS
+from nas.models.tally import Tally
 from nas.space import Space, count, draw, fill, load, match, parse
 
 Row = dict[str, Any]
@@ -170,6 +173,19 @@ def test_a_previous_output_of_another_size_is_refused_with_what_would_fit() -> N
     assert "row 'cell' (dag): takes the output before its input too, which is 16x16" in str(fault)
     assert "14x14" in str(fault)
     assert "keep the size or halve it" in str(fault)
+
+
+@pytest.mark.parametrize("previous", [None, (6, 12, 12), (6, 24, 24)])
+def test_a_cell_without_a_cost_is_measured_with_the_output_before(previous: Any) -> None:
+    operator = OPERATORS.get("dag")
+    settings = {**operator.defaults, "nodes": BOTH, "width": 4}
+    counted, measured = Tally(8, 12, 12), Tally(8, 12, 12)
+    for tally in (counted, measured):
+        tally.previous = previous and (*previous, False, False, 1, 1, 1, 1)
+    operator.cost(counted, **settings)
+    measured_cost(operator.module, operator.context)(measured, **settings)
+    for name in ("channels", "height", "width", "params", "buffers", "macs", "activations"):
+        assert getattr(measured, name) == getattr(counted, name), name
 
 
 # -------------------------------------------------------------------------------- operations
