@@ -262,8 +262,6 @@ def count_cell(
                 found.book(tally)
             view_h, view_w = max(view_h, see_h), max(view_w, see_w)
         channels = width * len(edges) if combine == "concat" else width
-        if len(edges) > 1:
-            tally.kept += channels * height * wide
         states.append(((channels, height, wide), view_h, view_w))
     _finish(tally, graph, states, width, stride, how)
 

@@ -93,7 +93,7 @@ class NB201Cell(nn.Module):
                 see_w += found.reach_w * jumps[1] * by
                 views[target] = (max(see_h, best_h), max(see_w, best_w))
         tally.channels, tally.height, tally.width = inner
-        tally.kept += width * height * wide * 3  # the sums
+        tally.keep()  # the last sum; what reads the others keeps what it makes of them
         if views[3][0]:
             tally.view_h, tally.view_w = views[3]
         tally.jump_h, tally.jump_w = jumps[0] * stride, jumps[1] * stride
