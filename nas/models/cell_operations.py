@@ -231,13 +231,22 @@ def price(
     normed: bool,
     act: str,
 ) -> Price:
-    """The price of `make_operation` on an input of that (channels, height, width).
-
-    Raises Misfit where the image is too small for it.
-    """
+    """The price of `make_operation` on an input of that (channels, height, width)."""
     tally = Tally(*shape)
-    norm = "batch" if normed else "none"
-    if name == "skip" and (stride != 1 or shape[0] != channels):
+    count_operation(tally, name, channels, stride, padding, normed, act)
+    return _priced(tally, shape)
+
+
+def count_operation(
+    tally: Tally, name: str, channels: int, stride: int, padding: str, normed: bool, act: str
+) -> None:
+    """Move a tally over `make_operation`. Raises Misfit where the image is too small for it."""
+    before, norm = tally.channels, "batch" if normed else "none"
+    if name == "none":
+        tally.window(1, stride, 1, "same")
+        tally.channels = channels
+        return
+    if name == "skip" and (stride != 1 or before != channels):
         name = "conv_1x1"
     if name in CONVOLUTIONS:
         layers = CONVOLUTIONS[name]
@@ -249,9 +258,8 @@ def price(
         tally.window(POOLS[name], stride, 1, "same")
         for _ in range(1 if "avg" in name else 3):  # a maximum's place is a 64-bit whole number
             tally.keep()
-        if shape[0] != channels:
+        if before != channels:
             _count_convolution(tally, Layer(1), channels, 1, padding, norm)
-    return _priced(tally, shape)
 
 
 def _count_convolution(
@@ -272,16 +280,23 @@ def reduction_price(
     shape: tuple[int, int, int], channels: int, stride: int, normed: bool, act: str
 ) -> Price:
     """The price of a FactorizedReduction. Raises Misfit where it has no two channels."""
+    tally = Tally(*shape)
+    count_reduction(tally, channels, stride, normed, act)
+    return _priced(tally, shape)
+
+
+def count_reduction(tally: Tally, channels: int, stride: int, normed: bool, act: str) -> None:
+    """Move a tally over a FactorizedReduction."""
     if channels < 2:
         raise Misfit("width 1 cannot be halved between the two paths of a reduction: at least 2")
-    tally = Tally(*shape)
+    further_h, further_w = tally.jump_h, tally.jump_w
     tally.norm_act("none", act, in_place=False)
     tally.keep()  # the shifted map
     tally.conv(channels, 1, stride, bias=not normed)
     tally.keep()  # the joined halves
-    tally.view_h, tally.view_w = 2, 2
+    tally.view_h += further_h
+    tally.view_w += further_w
     tally.norm_act("batch" if normed else "none", "none")
-    return _priced(tally, shape)
 
 
 def _priced(tally: Tally, shape: tuple[int, int, int]) -> Price:

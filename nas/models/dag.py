@@ -1,35 +1,22 @@
 """Cells given as graphs: nodes that add up operations on the cell's inputs and on earlier nodes.
 
-A cell has two inputs, the output before it and the one before that (`previous`); each is brought
-to the cell's width by a 1x1 convolution first, a larger `previous` by a factorized reduction
-(Zoph et al. 2017, Appendix A.4). Where there is no `previous`, as in the first cell of a network,
-the cell's own input stands in, as it is: the operations on it adapt the channels.
+What a file may say is checked when it is loaded, holes with all they can take: a node can only
+follow on earlier ones, so that every draw is a graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
-
-import torch
-from torch import Tensor, nn
+from typing import Annotated, Any, Literal
 
 from ..errors import hint
 from ..registry import Setting
-from .cell_operations import (
-    OPERATIONS,
-    CellPadding,
-    FactorizedReduction,
-    make_operation,
-    price,
-    reduction_price,
-)
+from .cell_graph import INPUTS, Cell, Graph, count_cell
+from .cell_operations import OPERATIONS, CellPadding
 from .operators import operator
 from .settings import ActName, Count, Norm
-from .tally import Misfit, Place, Tally, is_none
-
-INPUTS = ("input", "previous")
+from .tally import Misfit, Tally
 
 
 # --------------------------------------------------------------------------------- settings
@@ -83,19 +70,6 @@ Outputs = Annotated[
 
 
 # ------------------------------------------------------------------------------------ graph
-class Graph(NamedTuple):
-    """A cell's graph. Sources are numbered: 0 the input, 1 `previous`, from 2 on the nodes.
-
-    nodes  of each node its edges (operation, source); `none` is left out but where it is all
-    ends   the sources that are concatenated
-    used   which of the two inputs something reads
-    """
-
-    nodes: list[list[tuple[str, int]]]
-    ends: list[int]
-    used: tuple[bool, bool]
-
-
 def graph_of(nodes: Sequence[Sequence[Mapping[str, Any]]], output: str | Sequence[Any]) -> Graph:
     """Rows of settings as a Graph. Raises Misfit for an end that is no node, an idle node."""
     wired: list[list[tuple[str, int]]] = []
@@ -138,189 +112,6 @@ def _check_ends(ends: list[int], read: set[int], many: int) -> None:
                 f"node {source - 1} dangles: no node takes it, and output does not name it; "
                 "add it to output, or write output: loose"
             )
-
-
-# ------------------------------------------------------------------------------------- cell
-class Cell(nn.Module):
-    """A Graph as a module; `dag` and `nasnet_cell` are this one.
-
-    forward takes the output before the cell's input as its second argument.
-    """
-
-    looks_back = True
-
-    def __init__(
-        self,
-        graph: Graph,
-        in_channels: int,
-        size: tuple[int, int],
-        previous: tuple[int, int, int] | None,
-        *,
-        width: int,
-        stride: int,
-        combine: str,
-        skip_input: bool,
-        padding: str,
-        norm: Any,
-        act: str,
-    ) -> None:
-        super().__init__()
-        self.graph, self.combine, self.skip_input = graph, combine, skip_input
-        how: dict[str, Any] = {"padding": padding, "norm": norm, "act": act}
-        channels = [in_channels, previous[0] if previous else in_channels]
-        self.starts = nn.ModuleDict()
-        by = reduction(previous[1:], size) if previous else 1
-        # the input's comes first where `previous` shrinks: the order of the published weights
-        for source in (0, 1) if by > 1 else (1, 0):
-            if graph.used[source] and (source == 0 or previous):
-                before, channels[source] = channels[source], width
-                self.starts[INPUTS[source]] = (
-                    FactorizedReduction(before, width, by, norm, act)
-                    if source and by > 1
-                    else make_operation("conv_1x1", before, width, **how)
-                )
-        self.nodes = nn.ModuleList()
-        for edges in graph.nodes:
-            self.nodes.append(
-                nn.ModuleList(
-                    make_operation(name, channels[at], width, stride if at < 2 else 1, **how)
-                    for name, at in edges
-                )
-            )
-            channels.append(width * len(edges) if combine == "concat" else width)
-        self.ends = nn.ModuleList(
-            make_operation("skip", channels[at], width, stride, **how) if at < 2 else nn.Identity()
-            for at in graph.ends
-        )
-
-    def forward(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
-        states = [x, x if previous is None else previous]  # (N, in_channels, H, W)
-        for source, name in enumerate(INPUTS):
-            if name in self.starts:
-                states[source] = self.starts[name](states[source])  # (N, width, H, W)
-        for edges, node in zip(self.graph.nodes, self.nodes, strict=True):
-            parts = [
-                step(states[at])
-                for (_, at), step in zip(edges, node, strict=True)  # type: ignore[call-overload]
-            ]
-            if self.combine == "concat":
-                states.append(torch.cat(parts, 1))  # (N, edges * width, H / stride, W / stride)
-            else:
-                states.append(sum(parts[1:], parts[0]))  # (N, width, H / stride, W / stride)
-        ends = [step(states[at]) for at, step in zip(self.graph.ends, self.ends, strict=True)]
-        return torch.cat(ends, 1)  # (N, sum of the ends, H / stride, W / stride)
-
-
-def reduction(before: tuple[int, int], size: tuple[int, int]) -> int:
-    """By how much a map must shrink to a size. Raises Misfit where no whole stride does that."""
-    if before == size:
-        return 1
-    for by in (2, -(-before[0] // size[0])):
-        if -(-before[0] // by) == size[0] and -(-before[1] // by) == size[1]:
-            return by
-    raise Misfit(
-        f"takes the output before its input too, which is {before[0]}x{before[1]} against "
-        f"{size[0]}x{size[1]}: no stride leads from one to the other; let the row between keep the "
-        "size or halve it ('same' padding)"
-    )
-
-
-# ------------------------------------------------------------------------------------- cost
-State = tuple[tuple[int, int, int], int, int]  # (channels, height, width), view_h, view_w
-
-
-def count_cell(
-    tally: Tally,
-    graph: Graph,
-    *,
-    width: int,
-    stride: int,
-    combine: str,
-    padding: str,
-    norm: Any,
-    act: str,
-) -> None:
-    """Move a tally over a Cell with these settings."""
-    how = (padding, norm == "batch" or not is_none(norm), act)
-    states = _start(tally, graph, width, how)
-    height, wide = -(-tally.height // stride), -(-tally.width // stride)
-    jump_h, jump_w = tally.jump_h, tally.jump_w
-    apart_h, apart_w = jump_h * stride, jump_w * stride
-    for edges in graph.nodes:
-        view_h = view_w = 0
-        for name, source in edges:
-            shape, see_h, see_w = states[source]
-            if source < 2:
-                found = price(name, shape, width, stride, *how)
-                see_h += found.reach_h * jump_h
-                see_w += found.reach_w * jump_w
-            else:
-                found = price(name, shape, width, 1, *how)
-                see_h += found.reach_h * apart_h
-                see_w += found.reach_w * apart_w
-            if found.largest:
-                found.book(tally)
-            view_h, view_w = max(view_h, see_h), max(view_w, see_w)
-        channels = width * len(edges) if combine == "concat" else width
-        states.append(((channels, height, wide), view_h, view_w))
-    _finish(tally, graph, states, width, stride, how)
-
-
-def _start(tally: Tally, graph: Graph, width: int, how: tuple[str, bool, str]) -> list[State]:
-    """The cell's two inputs, brought to its width where they are used."""
-    tally.need_image()
-    size = (tally.height, tally.width)
-    states: list[State] = [((tally.channels, *size), tally.view_h, tally.view_w)]
-    previous: Place | None = tally.previous
-    if previous is None:
-        states.append(states[0])
-    else:
-        states.append((previous[:3], previous[5], previous[6]))
-    if graph.used[0]:
-        price("conv_1x1", states[0][0], width, 1, *how).book(tally)
-        states[0] = ((width, *size), tally.view_h, tally.view_w)
-    if previous is None or not graph.used[1]:
-        return states
-    if previous[3]:
-        raise Misfit(f"takes the output before its input too, a vector of {previous[0]} values")
-    by, view_h, view_w = reduction(previous[1:3], size), previous[5], previous[6]
-    if by == 1:
-        price("conv_1x1", previous[:3], width, 1, *how).book(tally)
-    else:
-        reduction_price(previous[:3], width, by, *how[1:]).book(tally)
-        view_h, view_w = view_h + previous[7], view_w + previous[8]
-    states[1] = ((width, *size), view_h, view_w)
-    return states
-
-
-def _finish(
-    tally: Tally,
-    graph: Graph,
-    states: list[State],
-    width: int,
-    stride: int,
-    how: tuple[str, bool, str],
-) -> None:
-    """Concatenate the ends, and stand behind the cell."""
-    channels = view_h = view_w = 0
-    for source in graph.ends:
-        shape, see_h, see_w = states[source]
-        if source < 2:
-            price("skip", shape, width, stride, *how).book(tally)
-            channels += width
-        else:
-            channels += shape[0]
-        view_h, view_w = max(view_h, see_h), max(view_w, see_w)
-    tally.channels = channels
-    tally.height, tally.width = -(-tally.height // stride), -(-tally.width // stride)
-    tally.view_h, tally.view_w = view_h, view_w
-    tally.jump_h *= stride
-    tally.jump_w *= stride
-    tally.activated = tally.pending = False
-    values = channels * tally.height * tally.width
-    tally.kept += values
-    if values > tally.largest:
-        tally.largest = values
 
 
 # --------------------------------------------------------------------------------- operator

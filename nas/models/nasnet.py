@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .cell_graph import Cell, Graph, count_cell
 from .cell_operations import CellPadding
-from .dag import Cell, Graph, NodeWidth, count_cell
+from .dag import NodeWidth
 from .operators import operator
 from .settings import ActName, Count, Norm
 from .tally import Tally

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
-from torch import Tensor, nn
-
 from ..registry import Setting
-from .cell_operations import make_operation, price
+from .cell_graph import Cell, Graph, count_cell
 from .operators import operator
 from .settings import ActName, Count, Norm, SameChannels
-from .tally import Tally, is_none
+from .tally import Tally
 
 # the benchmark's names, and what they are among the operations of cells
 OPERATIONS = {
@@ -34,14 +33,27 @@ Edges = Annotated[
 ]
 
 
+@lru_cache
+def graph_of(edges: tuple[str, ...]) -> Graph:
+    """The cell with these operations. Dead ends stay: the benchmark counts their weights too."""
+    operations = [OPERATIONS[name] for name in edges]
+    nodes: list[list[tuple[str, int]]] = [[], [], []]
+    for name, (source, target) in zip(operations, EDGES, strict=True):
+        # a graph's sources are its input, 0, another one that is not there, and then the nodes
+        nodes[target - 1].append((name, source + 1 if source else 0))
+    return Graph(nodes, [4], (False, False))
+
+
 @operator("nb201_cell")
-class NB201Cell(nn.Module):
+class NB201Cell(Cell):
     """Four nodes, each the sum of operations on all before it (NAS-Bench-201: Dong and Yang 2020).
 
     edges     six of none, skip_connect, nor_conv_1x1, nor_conv_3x3 (each ReLU, convolution, batch
               norm) and avg_pool_3x3, on 0 -> 1, 0 -> 2, 1 -> 2, 0 -> 3, 1 -> 3, 2 -> 3
     channels, stride  the benchmark's cells keep both; else the operations on node 0 change them
     """
+
+    looks_back = False
 
     def __init__(
         self,
@@ -52,49 +64,16 @@ class NB201Cell(nn.Module):
         norm: Norm = "batch",
         act: ActName = "relu",
     ) -> None:
-        super().__init__()
-        width = channels or in_channels
-        self.edges = nn.ModuleList(
-            make_operation(OPERATIONS[name], in_channels, width, stride, norm=norm, act=act)
-            if source == 0
-            else make_operation(OPERATIONS[name], width, width, norm=norm, act=act)
-            for name, (source, _) in zip(edges, EDGES, strict=True)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:  # (N, in_channels, H, W)
-        nodes: list[Tensor] = [x]
-        for (source, target), edge in zip(EDGES, self.edges, strict=True):
-            y = edge(nodes[source])  # (N, channels, H / stride, W / stride)
-            if target == len(nodes):
-                nodes.append(y)
-            else:
-                nodes[target] = nodes[target] + y
-        return nodes[3]  # (N, channels, H / stride, W / stride)
+        super().__init__(
+            graph_of(tuple(edges)), in_channels, (0, 0), None,
+            width=channels or in_channels, stride=stride, norm=norm, act=act,
+        )  # fmt: skip
 
     @staticmethod
     def cost(
         tally: Tally, edges: Any, channels: int | None, stride: int, norm: Any, act: str
     ) -> None:
-        tally.need_image()
-        width, normed = channels or tally.channels, norm == "batch" or not is_none(norm)
-        height, wide = -(-tally.height // stride), -(-tally.width // stride)
-        inner, jumps = (width, height, wide), (tally.jump_h, tally.jump_w)
-        outer = (tally.channels, tally.height, tally.width)
-        views = [(tally.view_h, tally.view_w), (0, 0), (0, 0), (0, 0)]  # 0: nothing reaches it
-        for name, (source, target) in zip(edges, EDGES, strict=True):
-            if source == 0:
-                found, by = price(OPERATIONS[name], outer, width, stride, "same", normed, act), 1
-            else:
-                found, by = price(OPERATIONS[name], inner, width, 1, "same", normed, act), stride
-            found.book(tally)
-            (see_h, see_w), (best_h, best_w) = views[source], views[target]
-            if see_h and name != "none":
-                see_h += found.reach_h * jumps[0] * by
-                see_w += found.reach_w * jumps[1] * by
-                views[target] = (max(see_h, best_h), max(see_w, best_w))
-        tally.channels, tally.height, tally.width = inner
-        tally.keep()  # the last sum; what reads the others keeps what it makes of them
-        if views[3][0]:
-            tally.view_h, tally.view_w = views[3]
-        tally.jump_h, tally.jump_w = jumps[0] * stride, jumps[1] * stride
-        tally.activated = tally.pending = False
+        count_cell(
+            tally, graph_of(tuple(edges)),
+            width=channels or tally.channels, stride=stride, norm=norm, act=act,
+        )  # fmt: skip

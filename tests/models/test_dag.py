@@ -19,6 +19,7 @@ from nas.models.composites import Chain
 from nas.models.measured import measured_cost
 from nas.models.operators import OPERATORS
 from nas.models.tally import Tally
+from nas.models.walk import walk
 from nas.space import Space, count, draw, fill, load, match, parse
 
 Row = dict[str, Any]
@@ -130,6 +131,32 @@ def test_stacks_are_priced_as_they_are_built(rows: list[Row], size: int) -> None
     assert price.params == sum(p.numel() for p in model.parameters())
     assert 2 * price.macs == counter.get_total_flops()
     assert price.activations == sum(convolved)
+
+
+class LongWay(Tally):
+    """Any other Tally is taken through every layer, so that it can write them down."""
+
+
+@pytest.mark.parametrize("rows", STACKS)
+def test_the_remembered_prices_are_those_of_the_layers(rows: list[Row]) -> None:
+    short, long = Tally(3, 16, 16), LongWay(3, 16, 16)
+    for tally in (short, long):
+        walk(network(rows), 5, tally)
+    assert short.sums() == long.sums()
+    assert short.state() == long.state()
+    assert short.largest == long.largest
+
+
+def test_so_are_those_of_the_spaces_and_of_the_benchmarks_cells() -> None:
+    rng = random.Random(0)
+    for name in ("nasnet_cells", "nb201"):
+        for _ in range(30):
+            architecture = fill(space(name), draw(space(name), rng))
+            short, long = Tally(3, 32, 32), LongWay(3, 32, 32)
+            for tally in (short, long):
+                walk(architecture, 10, tally)
+            assert short.sums() == long.sums()
+            assert short.largest == long.largest
 
 
 @pytest.mark.parametrize("nodes", [BOTH, NASNETS, [[edge("sep_conv_7x7", "previous")]]])

@@ -109,7 +109,7 @@ def test_a_node_is_the_sum_over_all_before_it() -> None:
 
 def test_a_convolution_is_relu_convolution_norm() -> None:
     made = cell("nor_conv_3x3", "none", "none", "none", "skip_connect", "none")
-    kinds = [type(m) for m in made.edges[0]]  # type: ignore[index, union-attr]
+    kinds = [type(m) for m in made.nodes[0][0]]  # type: ignore[index]
     assert kinds == [nn.ReLU, nn.Conv2d, nn.BatchNorm2d]
     assert torch.equal(made(-torch.rand(1, 4, 8, 8)), torch.zeros(1, 4, 8, 8))
 
