@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .operators import operator
+from .resize import Resize
 from .settings import RowList, RowLists
 from .tally import Tally
 
@@ -19,8 +20,8 @@ Take = Callable[[Any], nn.Sequential]  # walks rows within a row; returns what i
 class Chain(nn.Sequential):
     """Modules one after the other; those that look back get the output before their input too.
 
-    A chain within a chain counts as its modules. The image is no output: a module that stands
-    first or second gets its own input twice. After a module with `skip_input`, the next one looks
+    A chain within a chain counts as its modules. The image is no output, resized or not: a module
+    that stands first or second gets its own input twice. After a module with `skip_input`, the next one looks
     back past that module's input, to the output before it.
     """
 
@@ -32,6 +33,9 @@ class Chain(nn.Sequential):
                 y = module(x, x if previous is None else previous)
             else:
                 y = module(x)
+            if output is None and isinstance(module, Resize):
+                x = y  # still the image
+                continue
             if not getattr(module, "skip_input", False):
                 previous = output
             x = output = y

@@ -21,6 +21,7 @@ from ..errors import ShapeError
 from ..space import Architecture
 from .composites import Chain
 from .operators import OPERATORS, Operator
+from .resize import Resize
 from .scaling import relative_channels
 from .table import Row, free, looks_back, table, units
 from .tally import Misfit, Tally
@@ -146,6 +147,8 @@ class _Walk:
             return settings
         before = tally.place() if self._is_output else None
         operator.cost(tally, **settings)
+        if operator.module is Resize and not self._is_output:
+            return settings  # still the image
         if not settings.get("skip_input"):
             tally.previous = before
         self._is_output = True

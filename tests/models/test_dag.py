@@ -133,6 +133,18 @@ def test_stacks_are_priced_as_they_are_built(rows: list[Row], size: int) -> None
     assert price.activations == sum(convolved)
 
 
+def test_an_image_that_scaling_resizes_is_no_output_either() -> None:
+    rows: list[Row] = [conv(8), dag(name="one"), dag(name="two")]
+    scaled = network(rows, scaling={"phi": 1})
+    price = cost(scaled, classes=5, channels=3, size=16)
+    model = build(scaled, classes=5, channels=3, size=16)
+    assert [row.name for row in price.rows][:2] == ["resize", "conv"]
+    assert price.params == sum(p.numel() for p in model.parameters())
+    assert model(torch.randn(2, 3, 16, 16)).shape == (2, 5)
+    assert "previous" not in model.get_submodule("one.starts")._modules
+    assert "previous" in model.get_submodule("two.starts")._modules
+
+
 class LongWay(Tally):
     """Any other Tally is taken through every layer, so that it can write them down."""
 
