@@ -21,8 +21,8 @@ class Chain(nn.Sequential):
     """Modules one after the other; those that look back get the output before their input too.
 
     A chain within a chain counts as its modules. The image is no output, resized or not: a module
-    that stands first or second gets its own input twice. After a module with `skip_input`, the next one looks
-    back past that module's input, to the output before it.
+    that stands first or second gets its own input twice. After a module with `skip_input`, the
+    next one looks back past that module's input, to the output before it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
