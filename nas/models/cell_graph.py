@@ -2,7 +2,7 @@
 
 A cell has two inputs, the output before it and the one before that (`previous`); each is brought
 to the cell's width by a 1x1 convolution first, a larger `previous` by a factorized reduction
-(Zoph et al. 2017, Appendix A.4). Where there is no `previous`, as in the first cell of a network,
+(Zoph et al. 2017, Appendix A). Where there is no `previous`, as in the first cell of a network,
 the cell's own input stands in, as it is: the operations on it adapt the channels.
 """
 
