@@ -7,7 +7,7 @@ nobody can forget to, and nothing is imported before it is needed.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -76,6 +76,10 @@ class Setting:
     allowed the values that a "str" may take; empty: any
     low, high  inclusive bounds of numbers (each of a pair's or list's too); `above` an exclusive
             lower bound
+    fields  the keys of a "mapping"; those without a default must be there
+    items   what a "list" may hold at a position (from 0) of so many: `items(0, len(value))`; None:
+            anything
+    length  least and most items of a "list"
     """
 
     kinds: tuple[str, ...]
@@ -86,6 +90,8 @@ class Setting:
     above: float | None = None
     fields: Mapping[str, Setting] = field(default_factory=dict)
     about: str = ""
+    items: Callable[[int, int], Setting] | None = None
+    length: tuple[int, int] | None = None
 
     def fault(self, value: object) -> str | None:
         """What is wrong with `value`, in words that follow it; None where it is fine."""
@@ -121,7 +127,7 @@ class Setting:
         if "ints" in self.kinds:
             words.append("a list of whole numbers" + self._bounds())
         if "list" in self.kinds:
-            words.append("a list")
+            words.append("a list" + self._lengths())
         if "mapping" in self.kinds:
             words.append("a mapping of " + (", ".join(self.fields) or "keys"))
         if "null" in self.kinds:
@@ -134,6 +140,12 @@ class Setting:
         if self.high is None:
             return low
         return f"{low} and at most {self.high:g}" if low else f" of at most {self.high:g}"
+
+    def _lengths(self) -> str:
+        if self.length is None:
+            return ""
+        least, most = self.length
+        return f" of {least}" if least == most else f" of {least} to {most}"
 
     def _number_fault(self, value: float) -> str | None:
         whole = isinstance(value, int)
@@ -167,11 +179,30 @@ class Setting:
             fault = self.fields[str(key)].fault(inner)
             if fault:
                 return f"has {key} {inner!r}, which {fault}"
+        return self.missing_fault(value)
+
+    def missing_fault(self, keys: Container[object]) -> str | None:
+        """What is wrong with a mapping of these keys, where one that it needs is not there."""
+        for key, inner in self.fields.items():
+            if inner.default is REQUIRED and key not in keys:
+                return f"lacks the key {key!r}: {inner.wanted()}"
         return None
+
+    def length_fault(self, length: int) -> str | None:
+        """What is wrong with a list of so many items."""
+        if self.length is None or self.length[0] <= length <= self.length[1]:
+            return None
+        return f"holds {length}; it must be {self.wanted()}"
 
     def _list_fault(self, value: list[object] | tuple[object, ...]) -> str | None:
         if "list" in self.kinds:
-            return None
+            fault = self.length_fault(len(value))
+            for k, inner in enumerate(value if self.items and not fault else ()):
+                assert self.items is not None
+                found = self.items(k, len(value)).fault(inner)
+                if found:
+                    return f"holds {inner!r}, which {found}"
+            return fault
         if "ints" not in self.kinds and ("pair" not in self.kinds or len(value) != 2):
             return f"must be {self.wanted()}"
         for inner in value:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .operators import operator
+from .resize import Resize
 from .settings import RowList, RowLists
 from .tally import Tally
 
@@ -19,22 +20,32 @@ Take = Callable[[Any], nn.Sequential]  # walks rows within a row; returns what i
 class Chain(nn.Sequential):
     """Modules one after the other; those that look back get the output before their input too.
 
-    A chain within a chain counts as its modules. In front of the first one stands the input.
-    Side heads stand aside: what follows reads past them, and one with an `of` reads the output of
-    the child of that name.
+    A chain within a chain counts as its modules. The image is no output, resized or not: a module
+    that stands first or second gets its own input twice. After a module with `skip_input`, the
+    next one looks back past that module's input, to the output before it. Side heads stand aside:
+    what follows reads past them, and one with an `of` reads the output of the child of that name.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         heads = (module for module in self.steps() if getattr(module, "aside", False))
         read = {str(head.of): x for head in heads if getattr(head, "of", None)}
-        previous = x
+        previous: Tensor | None = None
+        output: Tensor | None = None  # x, once it is one
         for name, child in self.named_children():
             for module in child.steps() if isinstance(child, Chain) else (child,):
                 if getattr(module, "aside", False):
                     module(read.get(str(getattr(module, "of", None)), x))
                     continue
-                y = module(x, previous) if getattr(module, "looks_back", False) else module(x)
-                previous, x = x, y
+                if getattr(module, "looks_back", False):
+                    y = module(x, x if previous is None else previous)
+                else:
+                    y = module(x)
+                if output is None and isinstance(module, Resize):
+                    x = y  # still the image
+                    continue
+                if not getattr(module, "skip_input", False):
+                    previous = output
+                x = output = y
             if name in read:
                 read[name] = x
         return x

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .tally import Misfit, Tally
+from .tally import Misfit, Place, Tally
 
 MOST_REMEMBERED = 10_000
 View = tuple[int, int]  # (height, width) in pixels of the operator's input
@@ -50,15 +50,19 @@ def measured_cost(
             "in_channels": tally.channels,
             "size": (tally.height, tally.width),
             "activated": tally.activated,
+            "previous": tally.previous and tally.previous[:3],
             "depth": 1.0,
         }
-        known = {name: tally_knows[name] for name in context if name in tally_knows}
+        known = {name: tally_knows[name] for name in context}
         shape = (tally.channels,) if tally.flat else (tally.channels, tally.height, tally.width)
         key = (shape, _frozen(known), _frozen(settings))
         if key not in remembered:
             if len(remembered) >= MOST_REMEMBERED:
                 remembered.clear()
-            remembered[key] = _measure(lambda: module(**known, **settings), shape)
+            shapes: list[tuple[int, ...]] = [shape]
+            if "previous" in context:
+                shapes.append(_shape_of(tally.previous) if tally.previous else shape)
+            remembered[key] = _measure(lambda: module(**known, **settings), shapes)
         found = remembered[key]
         if isinstance(found, str):
             raise Misfit(found)
@@ -67,15 +71,23 @@ def measured_cost(
     return cost
 
 
-def _measure(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> Measured | str:
-    """The figures, or what went wrong: a user's module may refuse a shape in any way."""
-    image = "x".join(map(str, shape))
+def _shape_of(place: Place) -> tuple[int, ...]:
+    channels, height, width, flat, *_ = place
+    return (channels,) if flat else (channels, height, width)
+
+
+def _measure(make: Callable[[], nn.Module], shapes: list[tuple[int, ...]]) -> Measured | str:
+    """The figures, or what went wrong: a user's module may refuse a shape in any way.
+
+    shapes  of its input, and of the output before that where it takes one
+    """
+    image = "x".join(map(str, shapes[0]))
     try:
         with torch.device("meta"):
             model = make().eval()
-            images = torch.empty(1, *shape)
-        with torch.no_grad(), _Watch(images) as watch:
-            made = model(images)
+            images = [torch.empty(1, *shape) for shape in shapes]
+        with torch.no_grad(), _Watch(*images) as watch:
+            made = model(*images)
     except Exception as error:
         return f"it fails on an input of {image}: {type(error).__name__}: {error}"
     if not isinstance(made, Tensor) or made.dim() not in (2, 4) or made.shape[0] != 1:
@@ -101,13 +113,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     kept         values of all that was made: what training may have to keep, at the most
     """
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, images: Tensor, *previous: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs = self.activations = self.kept = 0
         self.largest = images.numel()
         self._height, self._width = images.shape[2:] if images.dim() == 4 else (1, 1)
-        self._views: dict[int, View] = {id(images): (1, 1)}
-        self._alive: list[Tensor] = [images]  # an id is the tensor's as long as it lives
+        self._views: dict[int, View] = {id(each): (1, 1) for each in (images, *previous)}
+        self._alive = [images, *previous]  # an id is the tensor's as long as it lives
 
     def view_of(self, tensor: Tensor) -> View:
         return self._views.get(id(tensor), (1, 1))

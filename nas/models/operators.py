@@ -9,8 +9,9 @@ measured (see `measured.py`).
     in_channels  channels of the row's input
     size         (height, width) of the row's input
     activated    whether the row's input has just been through an activation
-    previous     (channels, height, width) of the output before the row's input; `forward` then
-                 takes that output as its second argument (class attribute `looks_back = True`)
+    previous     (channels, height, width) of the output before the row's input, None where there
+                 is none; `forward` takes that output (else its input again) as its second argument
+                 (class attribute `looks_back = True`; see `composites.Chain`)
     depth        how far down the network this unit stands, among those with a `drop_path`: (0, 1]
     classes      how many the data have; `cost` gets it too
 

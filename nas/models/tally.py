@@ -26,8 +26,8 @@ class Tally:
 
     channels, height, width   shape of the tensor; `flat` once it is (N, channels)
     activated                 its last step was an activation (a pre-activation unit skips its own)
-    previous                  shape of the output before the present tensor, where a cell of the
-                              network looks back that far; else None
+    previous                  place of the output before the present tensor, where a cell of the
+                              network looks back that far and there is one; else None
     pending                   a sum of pre-activation units, which waits for its norm and act
     params                    trainable parameters
     side_params               those of side heads among them, which evaluation has no use for
@@ -55,13 +55,17 @@ class Tally:
         self.params = self.side_params = self.buffers = self.macs = self.activations = 0
         self.kept = self.largest = channels * height * width
         self.view_h = self.view_w = self.jump_h = self.jump_w = 1
-        self.previous: tuple[int, int, int] | None = None
+        self.previous: Place | None = None
 
     # ------------------------------------------------------------------ state
     def state(self) -> tuple[object, ...]:
         """What a further repetition depends on: equal states cost the same."""
+        back: tuple[object, ...] | None = self.previous
+        if self.previous is not None:  # how far it sees counts against the present tensor's view
+            place = self.previous
+            back = (*place[:5], self.view_h - place[5], self.view_w - place[6], *place[7:])
         return (self.channels, self.height, self.width, self.flat, self.activated,
-                self.jump_h, self.jump_w, self.previous)  # fmt: skip
+                self.jump_h, self.jump_w, back)  # fmt: skip
 
     def sums(self) -> tuple[int, ...]:
         """What only grows."""
@@ -77,8 +81,13 @@ class Tally:
         self.macs += times * (self.macs - macs)
         self.activations += times * (self.activations - activations)
         self.kept += times * (self.kept - kept)
-        self.view_h += times * (self.view_h - view_h)
-        self.view_w += times * (self.view_w - view_w)
+        further_h, further_w = times * (self.view_h - view_h), times * (self.view_w - view_w)
+        self.view_h += further_h
+        self.view_w += further_w
+        if self.previous is not None:
+            c, h, w, flat, activated, see_h, see_w, *jumps = self.previous
+            moved = see_h + further_h, see_w + further_w
+            self.previous = (c, h, w, flat, activated, *moved, *jumps)  # type: ignore[assignment]
 
     def go_on(self, sums: list[tuple[int, ...]], times: int) -> None:
         """Take `times` more steps of a series, each as much dearer than the one before as the

@@ -20,7 +20,8 @@ from torch import nn
 from ..errors import ShapeError, hint
 from ..space import Architecture
 from .composites import Chain
-from .operators import OPERATORS
+from .operators import OPERATORS, Operator
+from .resize import Resize
 from .scaling import relative_channels
 from .table import Row, free, looks_back, read_later, table, units
 from .tally import Misfit, Place, Tally
@@ -87,8 +88,7 @@ class Walk:
         self._places: dict[str, Place] = {}  # where those rows end
         self._units = units(rows) if make else 0
         self._unit = 0  # units with a `drop_path` so far
-        if self._looks_back:
-            tally.previous = (tally.channels, tally.height, tally.width)
+        self._is_output = False  # whether the present tensor is one: the image is not
 
     def chain(self, children: Children) -> nn.Sequential:
         """The modules one after the other, in a plain nn.Sequential where that is enough."""
@@ -169,14 +169,33 @@ class Walk:
         if repetition:
             _settle(row)
         if operator.composite:
-            return operator.cost(tally, take=self.nested, **settings)
+            return self._composite(operator, settings)
         if not self._looks_back or operator.aside:
             operator.cost(tally, **settings)
             return settings
-        before = (tally.channels, tally.height, tally.width)
+        before = tally.place() if self._is_output else None
         operator.cost(tally, **settings)
-        tally.previous = before
+        if operator.module is Resize and not self._is_output:
+            return settings  # still the image
+        if not settings.get("skip_input"):
+            tally.previous = before
+        self._is_output = True
         return settings
+
+    def _composite(self, operator: Operator, settings: dict[str, Any]) -> Any:
+        """A row that holds rows. What looks back within a branch does not see past its start."""
+        tally = self._tally
+        if not self._looks_back or issubclass(operator.module, Chain):
+            return operator.cost(tally, take=self.nested, **settings)
+        before = tally.place() if self._is_output else None
+
+        def take(rows: Sequence[Row]) -> nn.Sequential:
+            tally.previous, self._is_output = None, False
+            return self.nested(rows)
+
+        made = operator.cost(tally, take=take, **settings)
+        tally.previous, self._is_output = before, True
+        return made
 
     def _build(self, row: Row, repetition: int) -> nn.Module:
         tally = self._tally
@@ -186,7 +205,7 @@ class Walk:
             "in_channels": tally.channels,
             "size": (tally.height, tally.width),
             "activated": tally.activated,
-            "previous": tally.previous,
+            "previous": tally.previous and tally.previous[:3],
             "depth": self._unit / max(self._units, 1),
         }
         settings = self._step(row, repetition)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import SpaceError, hint
 from ..registry import REQUIRED, SIGNATURES, Setting, Signature
 from .document import Document, Node
+from .document import Mapping as MappingNode
+from .document import Sequence as SequenceNode
 from .holes import Hole, show
 from .template import Decided, Fixed, Flat, Group, Row, Rows, Same, Series, Template, Untied
 
@@ -36,6 +38,9 @@ def check_value(
                     f"{label} has the unknown key {key!r}{hint(key, setting.fields)}", item.node
                 )
             check_value(document, setting.fields[key], item, f"{label}.{key}", at)
+        missing = setting.missing_fault(template.items)
+        if missing:
+            raise document.fault(f"{label} {missing}", node)
     elif isinstance(template, Series):
         _check_series(document, setting, template, label, at)
     elif isinstance(template, Flat):
@@ -46,9 +51,27 @@ def check_value(
 
 def _check_fixed(document: Document, setting: Setting, value: Any, label: str, node: Node) -> None:
     fault = setting.fault(value)
-    if fault:
-        shown = "" if isinstance(value, list | dict) else f" is {show(value)}, which"
-        raise document.fault(f"{label}{shown} {fault}", node)
+    if not fault:
+        return
+    for step, part, inner, where in _inside(setting, value, node):
+        _check_fixed(document, part, inner, f"{label}.{step}", where)
+    shown = "" if isinstance(value, list | dict) else f" is {show(value)}, which"
+    raise document.fault(f"{label}{shown} {fault}", node)
+
+
+def _inside(
+    setting: Setting, value: Any, node: Node
+) -> Iterator[tuple[object, Setting, Any, Node]]:
+    """What a value holds, each with its setting and its own place: (step, setting, value, node)."""
+    if isinstance(value, list) and setting.items and not setting.length_fault(len(value)):
+        nodes = node.items if isinstance(node, SequenceNode) else (node,) * len(value)
+        for k, (inner, where) in enumerate(zip(value, nodes, strict=True)):
+            yield k + 1, setting.items(k, len(value)), inner, where
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            at = node.get(key) if isinstance(node, MappingNode) else None
+            if key in setting.fields:
+                yield key, setting.fields[key], inner, at or node
 
 
 def _check_decided(
@@ -73,6 +96,13 @@ def _check_series(
     document: Document, setting: Setting, template: Series, label: str, at: Node | None
 ) -> None:
     if "list" in setting.kinds:
+        fault = setting.length_fault(len(template.items))
+        if fault:
+            raise document.fault(f"{label} {fault}", at or template.node)
+        for k, item in enumerate(template.items if setting.items else ()):
+            assert setting.items is not None
+            part = setting.items(k, len(template.items))
+            check_value(document, part, item, f"{label}.{k + 1}", at)
         return
     if "ints" not in setting.kinds and ("pair" not in setting.kinds or len(template.items) != 2):
         raise document.fault(f"{label} must be {setting.wanted()}", at or template.node)

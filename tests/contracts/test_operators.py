@@ -47,6 +47,22 @@ LISTS: dict[str, list[Any]] = {
         [[{"op": "pointwise", "channels": 8}, {"op": "conv", "channels": 8}], [{"op": "norm_act"}]],
         [[{"op": "residual", "channels": 8, "order": "pre"}], [{"op": "depthwise"}]],
     ],
+    "nodes": [
+        [[{"op": "skip", "from": "input"}]],
+        [[{"op": "none", "from": "input"}], [{"op": "sep_conv_3x3", "from": "previous"}]],
+        [
+            [{"op": "max_pool_3x3", "from": "input"}, {"op": "conv_1x3_3x1", "from": "previous"}],
+            [{"op": "avg_pool_3x3", "from": 1}, {"op": "none", "from": 1}],
+            [{"op": "conv_1x7_7x1", "from": "input"}, {"op": "dil_conv_3x3", "from": 1}],
+        ],
+    ],
+    "output": [[2, 3], [3, "input", 2], ["previous", 1, 2, 3]],
+    "edges": [
+        ["none", "nor_conv_1x1", "avg_pool_3x3", "skip_connect", "none", "nor_conv_3x3"],
+        ["avg_pool_3x3"] * 6,
+        ["skip_connect", "nor_conv_3x3", "nor_conv_1x1", "nor_conv_3x3", "none", "none"],
+        ["nor_conv_3x3"] * 6,
+    ],
 }
 
 # a gate sees the whole map, one value of a flattened map one pixel, and a resampled one one or two
