@@ -19,7 +19,7 @@ from ..space.holes import same, show
 from .catalogue import image_of, shown_image
 from .surveying import Drawn, draws, message_of, misfits, over, price_of
 
-TRIES = 3  # networks in which a hole is changed before it counts as dead
+TRIES = 8  # networks in which a hole is changed before it counts as dead
 MOST_VALUES = 8  # of a hole that are tried
 LOOKED_AT = 200  # draws among which those networks are looked for
 FEW = 0.05  # a share within the limits below which most of a search is refusals
