@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,11 @@ from ..search.run import View
 from ..space import Architecture, load, parse, require_architecture
 from ..train.recipe import Recipe
 from ..units import parse_amount, show_amount, show_bytes
-from .catalogue import image_of
+from .catalogue import shown_image
 from .run import Run
 from .searching import search
 
-HEADROOM = 2.2  # times the base's multiply-adds: what phi = 1 may cost where no target is named
+HEADROOM = 3.0  # times the base's multiply-adds: the most of phi = 1 where no target is named
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,7 @@ def prepare(
 ) -> Scaling:
     """`image`: size, channels, classes; what is left out comes from the file. Raises UserError."""
     architecture = compound.base_of(require_architecture(load(source)))
-    assumed = {**image_of(architecture), **image}
-    size = assumed["size"]
-    assumed["size"] = [size, size] if isinstance(size, int) else list(size)
+    assumed = shown_image(architecture, image)
     images = batch or Recipe.from_mapping(architecture.recipe).batch_size
     base = compound.scaled(architecture, {"depth": 1.0}, assumed, images)
     return Scaling(architecture, assumed, images, base, _target(macs, base))
@@ -112,19 +112,25 @@ def ratios_of(row: Mapping[str, Any]) -> Ratios:
 
 
 def trained(run: Run) -> list[dict[str, Any]]:
-    """Each trained point with the validation accuracy of its longest training, best first."""
-    best: dict[Ratios, dict[str, Any]] = {}
-    for row in run.trials.sort_values("epoch").to_dict("records"):
-        if row["validation"] != row["validation"] or row["validation"] is None:
+    """Each trained point with its validation accuracy, best first.
+
+    Of a point's trainings the longest count, by their mean; longer trained points come first.
+    """
+    told: dict[Ratios, dict[int, list[float]]] = {}
+    macs: dict[Ratios, int] = {}
+    for row in run.trials.to_dict("records"):
+        if not row["epoch"] or not math.isfinite(row["validation"]):
             continue
         point = Ratios(*(float(row[f"scaling.{name}"]) for name in Ratios._fields))
-        length, value = int(row["epoch"]), float(row["validation"])
-        known = best.get(point)
-        if known is None or (length, value) > (known["epochs"], known["validation"]):
-            best[point] = {
-                **point._asdict(), "epochs": length, "validation": value, "macs": int(row["macs"]),
-            }  # fmt: skip
-    return sorted(best.values(), key=lambda row: (-row["epochs"], -row["validation"]))
+        told.setdefault(point, {}).setdefault(int(row["epoch"]), []).append(row["validation"])
+        macs[point] = int(row["macs"])
+    rows = []
+    for point, lengths in told.items():
+        epochs = max(lengths)
+        value = statistics.fmean(lengths[epochs])
+        figures = {"epochs": epochs, "validation": value, "macs": macs[point]}
+        rows.append({**point._asdict(), **figures})
+    return sorted(rows, key=lambda row: (-row["epochs"], -row["validation"], row["macs"]))
 
 
 def parse_ratios(text: str) -> Ratios:

@@ -31,7 +31,7 @@ def scale(
         typer.Option(metavar="A,B,G", help="Known alpha,beta,gamma: no grid is trained."),
     ] = None,
     macs: Annotated[
-        str | None, typer.Option(help="The most that phi = 1 may take: 800M; 2.2 times the base.")
+        str | None, typer.Option(help="The most that phi = 1 may take: 800M; 3 times the base.")
     ] = None,
     phi: Annotated[int, typer.Option(min=1, max=20, help="Write phi = 1 … this.")] = 7,
     out: Annotated[

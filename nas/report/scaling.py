@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ..units import show_amount, show_bytes
 from .layout import plain_table, section
-from .words import near
+from .words import near, percent
 
 Row = Mapping[str, Any]
 FIGURES = ("depth", "width", "pixels", "params", "macs", "memory")
@@ -46,11 +46,12 @@ def show_series(console: Console, title: str, rows: Sequence[Row]) -> None:
 
 def show_trained(console: Console, rows: Sequence[Row]) -> None:
     """What the trained points of the grid came to, the best first."""
-    table = plain_table(("", "alpha", "beta", "gamma", "validation", "macs"))
+    table = plain_table(("", "alpha", "beta", "gamma", "validation", "epochs", "macs"))
     for place, row in enumerate(rows):
         ratios = (f"{row[name]:.3g}" for name in ("alpha", "beta", "gamma"))
         mark = "*" if place == 0 else ""
-        table.add_row(mark, *ratios, f"{100 * row['validation']:.2f} %", show_amount(row["macs"]))
+        value, epochs = percent(row["validation"]), str(row["epochs"])
+        table.add_row(mark, *ratios, value, epochs, show_amount(row["macs"]))
     section(console, "Trained points, best first", table)
 
 

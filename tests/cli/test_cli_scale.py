@@ -1,0 +1,89 @@
+"""`nas scale`: EfficientNet's procedure in figures, its files, and a grid that is trained."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import nas as toolkit
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "reference_models.csv"
+SMALL = """\
+name: small
+input: {size: 8, channels: 1, classes: 10}
+network:
+  - {name: stem, op: conv, channels: 16}
+  - {name: body, op: mbconv, channels: 16, expansion: 2, repeat: 1} # one unit
+  - {op: global_pool}
+  - {op: linear}
+recipe: {lr: 0.1, epochs: 6, batch_size: 64}
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    return file
+
+
+def test_the_published_networks_come_out(nas):
+    found = nas("scale", "efficientnet_b0", "--dry-run", "--json").json
+    rows = csv.DictReader(GOLDEN.read_text().splitlines())
+    published = {row["file"]: int(row["params"]) for row in rows}
+    eight = [published[f"efficientnet_b{number}"] for number in range(8)]
+    assert [row["params"] for row in found["sizes"]] == eight
+    assert [row["params"] for row in found["ratios"][:3]] == [eight[0], eight[2], eight[3]]
+    assert found["sizes"][2]["resolution"] == [260, 260]
+    assert found["ratios"][2]["resolution"] == [296, 296]
+    assert all(1.9 <= row["product"] <= 2.1 for row in found["grid"])
+    assert all(row["macs"] <= found["macs"] for row in found["grid"])
+    assert {(1.2, 1.1, 1.15)} <= {(r["alpha"], r["beta"], r["gamma"]) for r in found["grid"]}
+
+
+def test_known_ratios_write_files_that_are_what_the_table_says(nas, small, tmp_path):
+    words = ("--ratios", "1.2,1.1,1.15", "--phi", "3", "--out", tmp_path / "out", "--json")
+    told = nas("scale", small, *words)
+    assert told.code == 0, told.err
+    assert [row["phi"] for row in told.json["files"]] == [1, 2, 3]
+    for row in told.json["files"]:
+        described = nas("describe", row["file"], "--json").json
+        assert (described["params"], described["macs"]) == (row["params"], row["macs"])
+        assert described["input"]["size"] == row["resolution"]
+        loaded = toolkit.load(row["file"])
+        assert loaded.name == f"small_phi{row['phi']}"
+        assert loaded.scaling == {"phi": row["phi"], "alpha": 1.2, "beta": 1.1, "gamma": 1.15}
+        assert "# one unit" in loaded.text
+
+
+def test_the_grid_is_trained_and_the_best_point_written(nas, small, tmp_path):
+    words = ("scale", small, "--data", "digits", "--phi", "1", "--out", tmp_path / "out", "--json")
+    told = nas(*words, "--budget", "3trials")
+    assert told.code == 0, told.err
+    best, rows = told.json["trained"][0], told.json["trained"]
+    assert rows == sorted(rows, key=lambda row: (-row["epochs"], -row["validation"], row["macs"]))
+    point = {key: best[key] for key in ("alpha", "beta", "gamma")}
+    assert toolkit.load(told.json["files"][0]["file"]).scaling == {"phi": 1, **point}
+    again = nas(*words, "--budget", "3trials")  # finished: nothing is trained again
+    assert again.code == 0 and again.json["trained"] == rows
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("lenet5_modern", "--dry-run"), "has no row with a repeat"),
+        (("efficientnet_b1", "--dry-run"), "has a scaling of its own"),
+        (("resnet_cells", "--dry-run"), "an architecture without holes is wanted"),
+        (("efficientnet_b0", "--macs", "300M", "--dry-run"), "is no more than the 386M"),
+        (("efficientnet_b0", "--macs", "401M", "--dry-run"), "no point of the grid fits"),
+        (("efficientnet_b0", "--macs", "much", "--dry-run"), "--macs much"),
+        (("efficientnet_b0", "--ratios", "1.2,1.1"), "must be alpha,beta,gamma"),
+        (("efficientnet_b0",), "give --data and --budget"),
+    ],
+)
+def test_what_cannot_be_scaled_is_said(nas, words, message):
+    told = nas("scale", *words)
+    assert told.code == 2 and message in told.err, told.err
+    assert "Traceback" not in told.err
