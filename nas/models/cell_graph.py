@@ -21,7 +21,7 @@ from .cell_operations import (
     price,
     reduction_price,
 )
-from .tally import Misfit, Place, Tally, is_none
+from .tally import Misfit, Place, Tally, norm_kind
 
 INPUTS = ("input", "previous")
 
@@ -128,7 +128,7 @@ def reduction(before: tuple[int, int], size: tuple[int, int]) -> int:
 
 
 # ------------------------------------------------------------------------------------- cost
-How = tuple[str, bool, str]  # padding, whether there is a norm, act
+How = tuple[str, str, str]  # padding, the kind of norm, act
 State = tuple[tuple[int, int, int], int, int]  # (channels, height, width), view_h, view_w
 
 
@@ -145,7 +145,10 @@ def count_cell(
 ) -> None:
     """Move a tally over a Cell with these settings."""
     tally.need_image()
-    how = (padding, norm == "batch" or not is_none(norm), act)
+    kind = norm_kind(norm)
+    if kind == "lrn":
+        Tally(1, 1, 1).response_norm(norm)  # refuses what it does not take
+    how = (padding, kind, act)
     if tally.__class__ is Tally:
         _count(tally, graph, width, stride, combine, how)
     else:  # it writes down the layers, so it has to go through each

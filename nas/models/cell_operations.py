@@ -11,7 +11,7 @@ A cell asks for the price of few different operations many times: `price` rememb
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -193,8 +193,7 @@ class FactorizedReduction(nn.Module):
         x = self.act(x)
         shifted = F.pad(x, (-1, 1, -1, 1))  # one pixel up and left, zeros behind
         y = torch.cat([self.conv1(x), self.conv2(shifted)], 1)  # (N, channels, H / s, W / s)
-        normed: Tensor = self.norm(y)
-        return normed
+        return cast(Tensor, self.norm(y))
 
 
 # ----------------------------------------------------------------------------------- prices
@@ -228,20 +227,23 @@ def price(
     channels: int,
     stride: int,
     padding: str,
-    normed: bool,
+    norm: str,
     act: str,
 ) -> Price:
-    """The price of `make_operation` on an input of that (channels, height, width)."""
+    """The price of `make_operation` on an input of that (channels, height, width).
+
+    norm  its kind; what else a norm may state costs nothing
+    """
     tally = Tally(*shape)
-    count_operation(tally, name, channels, stride, padding, normed, act)
+    count_operation(tally, name, channels, stride, padding, norm, act)
     return _priced(tally, shape)
 
 
 def count_operation(
-    tally: Tally, name: str, channels: int, stride: int, padding: str, normed: bool, act: str
+    tally: Tally, name: str, channels: int, stride: int, padding: str, norm: str, act: str
 ) -> None:
     """Move a tally over `make_operation`. Raises Misfit where the image is too small for it."""
-    before, norm = tally.channels, "batch" if normed else "none"
+    before = tally.channels
     if name == "none":
         tally.window(1, stride, 1, "same")
         tally.channels = channels
@@ -277,26 +279,26 @@ def _count_convolution(
 
 @lru_cache(maxsize=1_024)
 def reduction_price(
-    shape: tuple[int, int, int], channels: int, stride: int, normed: bool, act: str
+    shape: tuple[int, int, int], channels: int, stride: int, norm: str, act: str
 ) -> Price:
     """The price of a FactorizedReduction. Raises Misfit where it has no two channels."""
     tally = Tally(*shape)
-    count_reduction(tally, channels, stride, normed, act)
+    count_reduction(tally, channels, stride, norm, act)
     return _priced(tally, shape)
 
 
-def count_reduction(tally: Tally, channels: int, stride: int, normed: bool, act: str) -> None:
+def count_reduction(tally: Tally, channels: int, stride: int, norm: str, act: str) -> None:
     """Move a tally over a FactorizedReduction."""
     if channels < 2:
         raise Misfit("width 1 cannot be halved between the two paths of a reduction: at least 2")
     further_h, further_w = tally.jump_h, tally.jump_w
     tally.norm_act("none", act, in_place=False)
     tally.keep()  # the shifted map
-    tally.conv(channels, 1, stride, bias=not normed)
+    tally.conv(channels, 1, stride, bias=norm == "none")
     tally.keep()  # the joined halves
     tally.view_h += further_h
     tally.view_w += further_w
-    tally.norm_act("batch" if normed else "none", "none")
+    tally.norm_act(norm, "none")
 
 
 def _priced(tally: Tally, shape: tuple[int, int, int]) -> Price:
