@@ -275,3 +275,8 @@ def test_the_default_of_inception_cells_is_googlenet_at_a_quarter_of_its_width()
     assert len(modules) == 2 + 5 + 2  # 3a-3b, 4a-4e, 5a-5b
     convs = [m for m in modules[-1].modules() if isinstance(m, nn.Conv2d)]
     assert [4 * conv.out_channels for conv in convs] == [4 * c for c in TABLE_1["inception3a"][1]]
+
+
+def test_googlenet_as_published() -> None:
+    # the figure of Caffe's release: 5x5 convolutions and biases, no norms
+    assert shipped("googlenet_2014", 224)[1].params == 6_998_552
