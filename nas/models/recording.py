@@ -224,7 +224,7 @@ class RecordingWalk(Walk):
             _name(tally.layers[first:], ".".join(self._path))
         self._path = here
         self._branches.pop()
-        if not here:
+        if not here and not row.operator.aside:  # a side head hands its input on
             self._written += tally.channels * tally.height * tally.width
         return made
 

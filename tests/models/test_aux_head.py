@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas.errors import ShapeError
-from nas.models import build, cost
+from nas.models import build, cost, record
 from nas.models.operators import OPERATORS, operator
 from nas.registry import SIGNATURES
 from nas.space import load, parse
@@ -50,6 +50,12 @@ def test_published_networks(name: str, size: int, params: int, side: int) -> Non
     assert found.limited("params") == plain.params
     assert found.limited("macs") == plain.macs
     assert found.memory > plain.memory  # training keeps what the heads compute
+
+
+def test_a_head_puts_nothing_out() -> None:
+    known = {"classes": 10, "channels": 3, "size": 16}
+    whole, lean = (record(network(*rows), **known) for rows in (two_convs(), two_convs()[:2]))
+    assert (sum(whole.outputs), whole.weight_layers) == (sum(lean.outputs), lean.weight_layers)
 
 
 def test_training_keeps_side_logits_and_evaluation_none() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas.errors import ShapeError
-from nas.models import build, cost
+from nas.models import build, cost, record
 from nas.space import Architecture, fill, load, parse
 
 
@@ -58,10 +58,9 @@ def test_densenet_bc_100_12_is_the_papers() -> None:
 
 @pytest.mark.parametrize("depth", [121, 161, 169, 201])
 def test_depth_counts_the_layers_with_weights(depth: int) -> None:
-    with torch.device("meta"):
-        model = build(load(f"densenet{depth}"), classes=1000, channels=3, size=224)
-    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    assert len(layers) == depth
+    found = record(load(f"densenet{depth}"), classes=1000, channels=3, size=224)
+    assert found.weight_layers == depth
+    assert found.price == cost(load(f"densenet{depth}"), classes=1000, channels=3, size=224)
 
 
 def test_shapes_of_table_1() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas.errors import ShapeError, SpaceError
-from nas.models import Cost, build, cost
+from nas.models import Cost, build, cost, record
 from nas.models.inception import Inception
 from nas.space import Architecture, fill, load, parse
 
@@ -110,19 +110,13 @@ def test_googlenet_has_the_papers_modules() -> None:
     assert found.params == 6_624_904
 
 
-def test_googlenet_is_22_weight_layers_deep() -> None:
-    loaded = load("googlenet")
-    with torch.device("meta"):
-        children = dict(build(loaded, classes=1000, channels=3, size=224).named_children())
-
-    def layers(inner: nn.Module) -> int:
-        return sum(isinstance(m, nn.Conv2d | nn.Linear) for m in inner.modules())
-
-    def longest(child: nn.Module) -> int:
-        branches = getattr(child, "branches", None)
-        return layers(child) if branches is None else max(layers(branch) for branch in branches)
-
-    assert sum(longest(child) for child in children.values()) == 22
+@pytest.mark.parametrize(
+    ("name", "size", "depth"), [("googlenet", 224, 22), ("googlenet_2014", 224, 22),
+                                ("googlenet_aux", 224, 22), ("inception_v3", 299, 48)],
+)  # fmt: skip
+def test_depth_in_layers_with_weights(name: str, size: int, depth: int) -> None:
+    # Szegedy et al. 2014, section 5: 22 layers "when counting only layers with parameters"
+    assert record(load(name), classes=1000, channels=3, size=size).weight_layers == depth
 
 
 def test_modules_with_5x5_convolutions_weigh_what_the_paper_says() -> None:
@@ -275,3 +269,8 @@ def test_the_default_of_inception_cells_is_googlenet_at_a_quarter_of_its_width()
     assert len(modules) == 2 + 5 + 2  # 3a-3b, 4a-4e, 5a-5b
     convs = [m for m in modules[-1].modules() if isinstance(m, nn.Conv2d)]
     assert [4 * conv.out_channels for conv in convs] == [4 * c for c in TABLE_1["inception3a"][1]]
+
+
+def test_googlenet_as_published() -> None:
+    # the figure of Caffe's release: 5x5 convolutions and biases, no norms
+    assert shipped("googlenet_2014", 224)[1].params == 6_998_552
