@@ -29,6 +29,7 @@ from .writing import with_key, with_value
 
 def set_constants(document: Document, constants: AnyMapping[str, object]) -> Space | Architecture:
     """The file with the constants in place. Raises SpaceError for an unknown path."""
+    lines = document.text.count("\n") + 1
     known = _known(document)  # what is wrong without the constants is said without them
     for name, value in constants.items():
         try:
@@ -36,7 +37,7 @@ def set_constants(document: Document, constants: AnyMapping[str, object]) -> Spa
             document = compose(text, document.path, _origins(document, text))
             parse_document(document)
         except SpaceError as error:
-            message = _placeless(str(error))
+            message = _placed(str(error), lines)
             prefix = f"--set {name}={value}: "
             raise SpaceError(message if message.startswith("--set") else prefix + message) from None
     return parse_document(document)
@@ -55,9 +56,10 @@ def _origins(document: Document, text: str) -> Origins:
     return at[: first + 1] + at[first + 1 - longer :]
 
 
-def _placeless(message: str) -> str:
-    """Without a line: it is of the text with the constant in it, which nobody has seen."""
-    return re.sub(r"^\S.*?\.ya?ml:\d+: ", "", message)
+def _placed(message: str, lines: int) -> str:
+    """Without a line that the file does not have: the constant made it longer."""
+    found = re.match(r"(.*?\.ya?ml):(\d+): ", message)
+    return message[found.end() :] if found and int(found[2]) > lines else message
 
 
 def _constant(name: str, value: object) -> Any:

@@ -144,8 +144,8 @@ SPACES: dict[str, tuple[str | bytes, str]] = {
 }  # fmt: skip
 
 SPACE_NAMES = {
-    "unknown": ("tinny", r"unknown space 'tinny'; did you mean 'tiny'\?"),
-    "no name": ("''", r"unknown space ''; known: "),
+    "unknown": ("tinny", r"unknown space or network 'tinny'; did you mean 'tiny'\?"),
+    "no name": ("''", r"unknown space or network ''; known: "),
     "no file": ("./none.yaml", r"none.yaml: there is no such file; in that folder: .*mine.yaml"),
     "a folder": ("folder.yaml", r"folder.yaml: is a folder; name the file in it"),
 }  # fmt: skip
@@ -201,9 +201,9 @@ NETWORKS = {
     "train into a file": (f"{TRAIN} --out runs/file", r"--out runs/file cannot be made"),
     "train into other files": (f"{TRAIN} --out runs/other", r"--out runs/other holds other files \(thesis.txt, …\): name an empty folder"),
     "train into a run": (f"{TRAIN} --out runs/good", r"--out runs/good holds other files"),
-    "train an unknown name": ("train tinny --data digits", r"unknown space 'tinny'; did you mean 'tiny'\?"),
+    "train an unknown name": ("train tinny --data digits", r"unknown space or network 'tinny'; did you mean 'tiny'\?"),
     "train on no data": ("train nets/plain.yaml --data digit", r"did you mean 'digits'\?"),
-    "describe nothing": ("describe resnet_cell", r"unknown space 'resnet_cell'; did you mean 'resnet_cells'\?"),
+    "describe nothing": ("describe resnet_cell", r"unknown space or network 'resnet_cell'; did you mean 'resnet_cells'\?"),
     "describe for no pixels": ("describe tiny --size 0", r"nas describe: --size 0 must be at least 1"),
     "describe for few pixels": ("describe tiny --size 1", r"tiny.yaml:\d+: row 'pool1' .*at least 4x4 fits"),
     "describe with a fault": ("describe tiny --set recipe.epoch=3", r"did you mean 'epochs'\?"),
@@ -242,7 +242,7 @@ RUNS = {
     "resume of an edited copy": ("search --resume runs/copy_edited", r"runs/copy_edited/space.yaml was edited since the run began: .*put it back, or start a new search"),
     "resume of an edited original": ("search --resume runs/source_edited", r"mine.yaml was edited since the run began; put it back as it was \(the run holds a copy: .*space.yaml\), or start a new search"),
     "resume with another space": (f"{ON} --space resnet_cells", r"--space resnet_cells contradicts the run, which was begun with .*tiny.yaml: leave it out, or start a new search"),
-    "resume with an unknown space": (f"{ON} --space tinny", r"unknown space 'tinny'; did you mean 'tiny'\?"),
+    "resume with an unknown space": (f"{ON} --space tinny", r"unknown space or network 'tinny'; did you mean 'tiny'\?"),
     "resume with other data": (f"{ON} --data mnist", r"--data mnist contradicts the run, which was begun with digits"),
     "resume with another seed": (f"{ON} --seed 3", r"--seed 3 contradicts the run"),
     "resume on cuda": (f"{ON} --device cuda", r"--device cuda contradicts the run, which was begun with cpu"),

@@ -53,6 +53,13 @@ def test_the_example_space_is_searched(nas, tmp_path):
     assert done.json["space"] == "mine"
 
 
+def test_every_space_is_named_and_the_networks_are_counted():
+    page = README.read_text()
+    spaces = README.parent / "search_spaces"
+    assert [f.stem for f in spaces.glob("*.yaml") if f"`{f.stem}`" not in page] == []
+    assert f"{len(list((spaces / 'zoo').glob('*.yaml')))} documented\nnetworks" in page
+
+
 def test_the_plug_in_is_taken(nas, tmp_path):
     (code,) = blocks("py")
     (tmp_path / "my_cells.py").write_text(code)

@@ -3,6 +3,7 @@
 
 import re
 
+from nas.registry import SIGNATURES
 from nas.space import Space, fill, match, parse, shipped
 
 PAGE = (shipped() / "README.md").read_text(encoding="utf-8")
@@ -40,3 +41,7 @@ def test_the_names_of_holes_are_those_of_the_page():
         "recipe.optimizer",
         "recipe.sgd.momentum",
     ]
+
+
+def test_every_operator_is_named():
+    assert [name for name in SIGNATURES.names() if f"`{name}`" not in PAGE] == []
