@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import time
@@ -57,18 +58,18 @@ def _stamp(run: Path, number: int) -> float:
     return (run / "trials" / str(number) / "metrics.csv").stat().st_mtime
 
 
-def test_ctrl_c_exports_the_best_so_far_and_says_how_to_resume(start, nas, tmp_path):
+@pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_exports_the_best_so_far_and_says_how_to_resume(start, nas, tmp_path, word):
     run = tmp_path / "run"
     process = start(*WORDS, "--budget", "200trials", "--json")
     wait(run, 3, process)
     began = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(word)  # Ctrl-C, or a cluster's pre-emption
     out, err = process.communicate(timeout=90)
     assert time.monotonic() - began < 60
     assert process.returncode == 130, err
     assert "nas search --resume" in err
-    assert "Traceback" not in err
-    import json
+    assert "Traceback" not in err and "SIGTERM received" not in err
 
     told = json.loads(out)
     assert told["stopped"] == "interrupted"
