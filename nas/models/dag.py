@@ -14,7 +14,7 @@ from ..errors import hint
 from ..registry import Setting
 from .cell_graph import INPUTS, Cell, Graph, count_cell
 from .cell_operations import OPERATIONS, CellPadding
-from .operators import operator
+from .gated import gated_operator
 from .settings import ActName, Count, Norm
 from .tally import Misfit, Tally
 
@@ -115,7 +115,7 @@ def _check_ends(ends: list[int], read: set[int], many: int) -> None:
 
 
 # --------------------------------------------------------------------------------- operator
-@operator("dag")
+@gated_operator("dag")
 class Dag(Cell):
     """A cell of your own graph: each node adds operations on inputs or nodes (Zoph et al. 2017).
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .conv import Conv
-from .operators import operator
+from .gated import gated_operator
 from .pool import AvgPool
 from .settings import ActName, Count, CountOrNone, Norm, OddKernel, PositiveShare, Share
 from .tally import Misfit, Tally, is_none
@@ -47,7 +47,7 @@ class DenseLayer(nn.Module):
             tally.keep()  # the mask
 
 
-@operator("dense_block")
+@gated_operator("dense_block")
 class DenseBlock(nn.Module):
     """Layers that each see the outputs of all before them, concatenated (Huang et al. 2016).
 
@@ -107,7 +107,7 @@ class DenseBlock(nn.Module):
         tally.activated = tally.pending = False
 
 
-@operator("transition")
+@gated_operator("transition")
 class Transition(nn.Module):
     """Norm, activation, 1x1 convolution, 2x2 average pool between dense blocks (Huang et al. 2016).
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from .conv import Conv, make_conv
-from .operators import operator
+from .gated import gated_operator
 from .settings import ActName, Norm, OddKernel, SameChannels, Stride
 from .shortcuts import PadShortcut
 from .tally import Misfit, Tally
 
 
-@operator("highway")
+@gated_operator("highway")
 class Highway(nn.Module):
     """A gate T mixes a convolution and its input: y = H(x)·T(x) + x·(1 - T(x)) (Srivastava 2015).
 

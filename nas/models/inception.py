@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from .conv import Conv
+from .gated import gated_operator
 from .inception_forms import MODULES, REDUCTIONS, RESIDUALS, Branches, Form, branches, fitted
 from .norm_act import make_act
-from .operators import operator
 from .pool import AvgPool, MaxPool
 from .settings import ActName, BranchWidths, Channels, FormKernel, Norm, PositiveShare, SameChannels
 from .tally import Misfit, Place, Tally
 
 
-@operator("inception")
+@gated_operator("inception")
 class Inception(nn.Module):
     """Parallel branches of 1x1, 3x3 and larger convolutions and a pool (Szegedy et al. 2014).
 
@@ -64,7 +64,7 @@ class Inception(nn.Module):
         tally.join(_walk(tally, plan, "same", norm, act), "concat")
 
 
-@operator("inception_reduction")
+@gated_operator("inception_reduction")
 class InceptionReduction(nn.Module):
     """Halves height and width by strided convolutions beside a max pool (Szegedy et al. 2015).
 
@@ -103,7 +103,7 @@ class InceptionReduction(nn.Module):
         tally.join(_walk(tally, plan, padding, norm, act), "concat")
 
 
-@operator("inception_residual")
+@gated_operator("inception_residual")
 class InceptionResidual(nn.Module):
     """Inception branches brought back to the input's width, scaled and added (Szegedy et al. 2016).
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from .conv import Conv
-from .operators import operator
+from .gated import gated_operator
 from .settings import ActName, Channels, Kernel, Norm, Padding, Stride, Widths
 from .tally import Tally
 
 
-@operator("mlpconv")
+@gated_operator("mlpconv")
 class MlpConv(nn.Module):
     """A convolution and two 1x1 convolutions, each with its activation (Lin et al. 2013).
 

@@ -7,7 +7,7 @@ from typing import Any
 from .cell_graph import Cell, Graph, count_cell
 from .cell_operations import CellPadding
 from .dag import NodeWidth
-from .operators import operator
+from .gated import gated_operator
 from .settings import ActName, Count, Norm
 from .tally import Tally
 
@@ -40,7 +40,7 @@ REDUCTION = Graph(
 )
 
 
-@operator("nasnet_cell")
+@gated_operator("nasnet_cell")
 class NASNetCell(Cell):
     """NASNet-A's normal cell, with a stride its reduction cell (Zoph et al. 2017, Figure 4).
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from ..registry import Setting
 from .cell_graph import Cell, Graph, count_cell
-from .operators import operator
+from .gated import gated_operator
 from .settings import ActName, Count, Norm, SameChannels
 from .tally import Tally
 
@@ -44,7 +44,7 @@ def graph_of(edges: tuple[str, ...]) -> Graph:
     return Graph(nodes, [4], (False, False))
 
 
-@operator("nb201_cell")
+@gated_operator("nb201_cell")
 class NB201Cell(Cell):
     """Four nodes, each the sum of operations on all before it (NAS-Bench-201: Dong and Yang 2020).
 

@@ -13,6 +13,7 @@ measured (see `measured.py`).
                  is none; `forward` takes that output (else its input again) as its second argument
                  (class attribute `looks_back = True`; see `composites.Chain`)
     depth        how far down the network this unit stands, among those with a `drop_path`: (0, 1]
+    out_channels channels of the row's output, by its `cost`
     classes      how many the data have; `cost` gets it too
 
 A parameter of such a name that has an annotation of `settings.py` is a setting all the same
@@ -38,9 +39,25 @@ from torch import nn
 from ..registry import REQUIRED, SIGNATURES, Registry, Setting, Signature
 from .measured import measured_cost
 
-KNOWN_BY_BUILDER = ("in_channels", "size", "activated", "previous", "depth", "classes")
+KNOWN_BY_BUILDER = (
+    "in_channels", "out_channels", "size", "activated", "previous", "depth", "classes",
+)  # fmt: skip
 COMPOSITE = ("rows", "branches")
 PLAIN = {int: Setting(("int",)), float: Setting(("float",)), bool: Setting(("bool",))}
+
+
+@dataclass(frozen=True)
+class Wrapping:
+    """What some operators get beside what they are: see `gated.py`.
+
+    settings, context  added to the operator's own
+    cost, make         of the operator's cost and module
+    """
+
+    settings: dict[str, Setting]
+    context: tuple[str, ...]
+    cost: Callable[[Callable[..., Any]], Callable[..., Any]]
+    make: Callable[[type[nn.Module]], Callable[..., nn.Module]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,7 @@ class Operator:
 
     defaults  every setting with its default, REQUIRED where it has none
     context   which of KNOWN_BY_BUILDER its `__init__` takes
+    make      builds the module, of the context and the settings
     cost      `cost(tally, **settings)` moves the tally over one application of the operator
     composite whether it holds rows
     aside     whether it is a side head
@@ -56,6 +74,7 @@ class Operator:
 
     name: str
     module: type[nn.Module]
+    make: Callable[..., nn.Module]
     cost: Callable[..., Any]
     defaults: dict[str, Any]
     context: tuple[str, ...]
@@ -67,7 +86,7 @@ OPERATORS: Registry[Operator] = Registry("operator", home="nas.models")
 M = TypeVar("M", bound=type[nn.Module])
 
 
-def operator(name: str) -> Callable[[M], M]:
+def operator(name: str, wrapping: Wrapping | None = None) -> Callable[[M], M]:
     """Register the nn.Module below under `name`, and its Signature with it."""
 
     def register(module: M) -> M:
@@ -87,9 +106,16 @@ def operator(name: str) -> Callable[[M], M]:
             context = tuple(key for key in context if key != "classes")
             defaults["classes"] = REQUIRED
         cost: Callable[..., Any] = getattr(module, "cost", None) or measured_cost(module, context)
+        make: Callable[..., nn.Module] = module
+        if wrapping is not None:
+            settings |= wrapping.settings
+            defaults |= {key: setting.default for key, setting in wrapping.settings.items()}
+            context = tuple(dict.fromkeys((*context, *wrapping.context)))
+            cost, make = wrapping.cost(cost), wrapping.make(module)
         composite = any(key in settings for key in COMPOSITE)
         aside = getattr(module, "aside", False)
-        OPERATORS.add(name, Operator(name, module, cost, defaults, context, composite, aside))
+        made = Operator(name, module, make, cost, defaults, context, composite, aside)
+        OPERATORS.add(name, made)
         about = (inspect.getdoc(module) or "").split("\n")[0]
         SIGNATURES.add(name, Signature(name, settings, about))
         return module
@@ -97,13 +123,17 @@ def operator(name: str) -> Callable[[M], M]:
     return register
 
 
+def setting_of(hint: Any, default: object) -> Setting:
+    """The Setting that an annotation of `settings.py` carries."""
+    (found,) = (extra for extra in get_args(hint)[1:] if isinstance(extra, Setting))
+    return replace(found, default=default)
+
+
 def _setting(module: type, key: str, hint: Any, default: object) -> Setting:
     if default is inspect.Parameter.empty:
         default = REQUIRED
-    if get_origin(hint) is Annotated:
-        for extra in get_args(hint)[1:]:
-            if isinstance(extra, Setting):
-                return replace(extra, default=default)
+    if get_origin(hint) is Annotated and any(isinstance(e, Setting) for e in get_args(hint)):
+        return setting_of(hint, default)
     if get_origin(hint) is Literal:
         return Setting(("str",), default, allowed=get_args(hint))
     if hint in PLAIN:

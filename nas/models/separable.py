@@ -7,12 +7,12 @@ from typing import Any, Literal, cast
 from torch import Tensor, nn
 
 from .conv import Conv
-from .operators import operator
+from .gated import gated_operator
 from .settings import ActName, Bias, Channels, Count, Kernel, Norm, Padding, Stride
 from .tally import Tally, is_none
 
 
-@operator("separable")
+@gated_operator("separable")
 class Separable(nn.Module):
     """A depthwise convolution, then a 1x1: 1 / channels + 1 / kernel² of the multiplications.
 

@@ -209,8 +209,9 @@ class Walk:
             "depth": self._unit / max(self._units, 1),
         }
         settings = self._step(row, repetition)
+        known["out_channels"] = tally.channels
         context = {key: known[key] for key in row.operator.context}
-        return row.operator.module(**context, **settings)
+        return row.operator.make(**context, **settings)
 
 
 def _settle(row: Row) -> None:
