@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 
 STARTED = time.monotonic()  # a budget's wall clock runs from here
@@ -15,6 +17,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     from ..errors import NasError
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)  # a cluster's pre-emption, like Ctrl-C
     try:
         sys.exit(_run(arguments))
     except NasError as error:  # one sentence and an exit code, no traceback
@@ -22,6 +26,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _run(arguments: list[str] | None) -> int:

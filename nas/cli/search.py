@@ -98,16 +98,19 @@ def search(
                 raise UserError("--dry-run looks at a new search: leave --resume out")
             _look(output, space, data, budget, asked)
             return
+        session: Session | None = None
         try:
             if resume is not None:
                 given = {"space": space, "data": data, "run_dir": run_dir, **asked}
                 session = _resumed(output, resume, budget, given)
             else:
                 session = _begun(output, space, data, budget, run_dir, asked)
-        except KeyboardInterrupt:
-            _interrupted_early(output, space, data, seed, budget)
-            raise
-        code = _carry_out(output, session)
+            code = _carry_out(output, session)
+        except KeyboardInterrupt:  # outside the search itself, which handles it: nothing is lost
+            if session is None:
+                _interrupted_early(output, space, data, seed, budget)
+                raise
+            code = _interrupted(output, session)
     raise typer.Exit(code)
 
 
@@ -137,6 +140,8 @@ def constants(entries: Sequence[str] | None) -> dict[str, str] | None:
         path, equals, value = entry.partition("=")
         if not (path.strip() and equals and value.strip()):
             raise UserError(f"--set {entry!r} must be PATH=VALUE, such as --set recipe.epochs=20")
+        if path.strip() in pairs:
+            raise UserError(f"--set {path.strip()} is given twice: leave one out")
         pairs[path.strip()] = value.strip()
     return pairs
 
@@ -157,6 +162,16 @@ def _interrupted_early(
     output.screen.print("interrupted before anything was trained")
     if output.as_json:
         print_json(nothing(space, data, seed or 0, budget), output.result)
+
+
+def _interrupted(output: Output, session: Session) -> int:
+    """Between the run's folder and the search's end; the folder says so."""
+    from ..report.summary import summary
+
+    state = session.run.stages()
+    if not state.get("stopped"):
+        session.run.write_stages({**state, "stopped": "interrupted"})
+    return _tell(output, summary(session.run), 130)
 
 
 def _look(
@@ -198,24 +213,26 @@ def _carry_out(output: Output, session: Session) -> int:
     from ..report.live import watching
     from ..report.overview import show_start
     from ..report.summary import summary
-    from ..report.tables import show_result, show_summary
 
     screen, run = output.screen, session.run
     if session.prepared is None:
         screen.print(f"{run.name} is finished already; here is what it found.")
     elif not output.quiet:
         show_start(screen, searching.facts(session))
-    try:
-        with watching(screen, run.log_file, quiet=output.quiet, verbose=output.verbose) as view:
-            searching.carry_out(session, view=view, started=STARTED)
-        found = summary(run)
-        code = 0 if session.prepared is None else exit_code(found)
-    except KeyboardInterrupt:  # outside the search itself, which handles it: nothing is lost
-        found, code = summary(run) | {"stopped": "interrupted"}, 130
+    with watching(screen, run.log_file, quiet=output.quiet, verbose=output.verbose) as view:
+        searching.carry_out(session, view=view, started=STARTED)
+    found = summary(run)
+    return _tell(output, found, 0 if session.prepared is None else exit_code(found))
+
+
+def _tell(output: Output, found: dict[str, Any], code: int) -> int:
+    """The summary, and the JSON object; returns the exit code."""
+    from ..report.tables import show_result, show_summary
+
     if output.quiet:
-        show_result(screen, found)
+        show_result(output.screen, found)
     else:
-        show_summary(screen, found)
+        show_summary(output.screen, found)
     if output.as_json:
         print_json(found, output.result)
     return code

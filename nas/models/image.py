@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ShapeError, UserError
@@ -64,7 +65,11 @@ def _scaled(architecture: Architecture, size: tuple[int, int]) -> tuple[int, int
 
 
 def _pair(size: Any) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Sequence) and [type(side) for side in size] == [int, int]:
+        return size[0], size[1]
+    raise UserError(f"the size of the images is {size!r}: it is pixels, 32 or (height, width)")
 
 
 def with_fitting_size(

@@ -38,6 +38,7 @@ from torch import nn
 
 from ..registry import REQUIRED, SIGNATURES, Registry, Setting, Signature
 from .measured import measured_cost
+from .settings import Channels
 
 KNOWN_BY_BUILDER = (
     "in_channels", "out_channels", "size", "activated", "previous", "depth", "classes",
@@ -136,6 +137,8 @@ def _setting(module: type, key: str, hint: Any, default: object) -> Setting:
         return setting_of(hint, default)
     if get_origin(hint) is Literal:
         return Setting(("str",), default, allowed=get_args(hint))
+    if key == "channels" and hint is int:
+        return setting_of(Channels, default)
     if hint in PLAIN:
         return replace(PLAIN[hint], default=default)
     raise TypeError(

@@ -12,7 +12,7 @@ CAUSES = {
     "exploded": "stopped: the training loss passed 3 times its first value",
     "nan": "stopped: the training loss was no number any more",
     "out_of_memory": "the network did not fit into the device's memory",
-    "infeasible": "over the limits of the space, refused untrained",
+    "infeasible": "over the limits of the space, or of shapes that do not fit; refused untrained",
     "failed": "an error; the log has the traceback",
     "budget": "cut off by the end of the search's share of the budget",
     "duplicates": "drawn again, not trained again (beside the total)",

@@ -217,16 +217,19 @@ def _ray(folder: str, data: ImageData, slots: Slots) -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     images = sum(part.x.nbytes + part.y.nbytes for part in (data.train, data.validation))
     gpus = {"num_gpus": None} if slots.gpus_per_trial else {"num_gpus": 0}
-    ray.init(
-        address="local",
-        num_cpus=slots.count,
-        **gpus,
-        include_dashboard=False,
-        object_store_memory=int(1.5 * images) + MIN_OBJECT_STORE,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        _temp_dir=folder,
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=slots.count,
+            **gpus,
+            include_dashboard=False,
+            object_store_memory=int(1.5 * images) + MIN_OBJECT_STORE,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            _temp_dir=folder,
+        )
+    except SystemExit:  # Ray's own answer to SIGTERM while it starts
+        raise KeyboardInterrupt from None
     try:
         yield
     finally:

@@ -42,6 +42,7 @@ class Rows(Protocol):
     def ranked(self) -> list[dict[str, Any]]: ...
     def reference(self) -> dict[str, Any] | None: ...
     def has_final(self, job: Job) -> bool: ...
+    def leader(self) -> int | None: ...
 
 
 class Finals:
@@ -61,7 +62,7 @@ class Finals:
     def plan(self) -> str | None:
         """Plan what the budget still holds; a note where that is less than it should be."""
         self.planned = True
-        entrants = _entrants(self._rows.ranked(), self._rows.reference())
+        entrants = self._entrants()
         if not entrants:
             return "no candidate was trained to an end: there is nothing to train in full"
         if not any(row["epoch"] for row in entrants):
@@ -88,8 +89,7 @@ class Finals:
     def next(self, busy: int) -> Job | None:
         """The next training, `busy` slots being taken; None where the budget holds no more."""
         if not self._jobs and self._ledger.timed:
-            entrants = _entrants(self._rows.ranked(), self._rows.reference())
-            self._jobs = deque(self._largest(entrants, busy) or ())
+            self._jobs = deque(self._largest(self._entrants(), busy) or ())
         while self._jobs:
             job = self._jobs.popleft()
             if not self._rows.has_final(job):
@@ -99,6 +99,16 @@ class Finals:
     def seconds(self) -> float:
         """What the jobs to come are expected to take, on one slot."""
         return sum(job.seconds for job in self._jobs)
+
+    def _entrants(self) -> list[Row]:
+        """Trial 0 first, so that in each round of seeds like is compared with like; then the best
+        of an earlier session's final training, then the best of the search.
+        """
+        reference, ranked = self._rows.reference(), self._rows.ranked()
+        own = [] if reference is None or reference["cause"] in BROKEN else [reference]
+        leader = self._rows.leader()
+        first = [row for row in ranked if row["trial"] == leader]
+        return [*own, *first, *(row for row in ranked if row["trial"] != leader)]
 
     def _largest(self, entrants: Sequence[Row], busy: int = 0) -> list[Job] | None:
         """What is missing of the most wanted plan that the budget holds; None where none fits."""
@@ -131,12 +141,6 @@ def forecast(ranked: Sequence[Row], reference: Row | None, ledger: Ledger) -> li
         if ledger.worth([job.cost for job in jobs], share):
             break
     return jobs
-
-
-def _entrants(ranked: Sequence[Row], reference: Row | None) -> list[Row]:
-    """Trial 0 first, so that in each round of seeds like is compared with like."""
-    own = [] if reference is None or reference["cause"] in BROKEN else [reference]
-    return [*own, *ranked]
 
 
 def _jobs(rows: Sequence[Row], seeds: int, ledger: Ledger) -> list[Job]:

@@ -73,6 +73,7 @@ class Proposer:
         self._seen: dict[tuple[str, int], int] = {}
         self._streak: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()  # by the limit that was broken most
+        self._misfits: Counter[str] = Counter()  # shapes that do not fit, by what was said
         self.stages: list[stages.Stage] = []
         self.why_ended: str | None = None
         first = fill(space, space.default()) if isinstance(space, Space) else space
@@ -127,14 +128,16 @@ class Proposer:
         return None
 
     def refusals(self) -> list[str]:
-        """What to say at the end where most draws of this session were over a limit."""
+        """What to say at the end of draws that were refused in this session."""
         refused, trained = sum(self._refused.values()), self._ledger.trials
+        if self._misfits and self._refused["shape"]:
+            said, number = self._misfits.most_common(1)[0]
+            return [f"{self._refused['shape']} draws do not fit, {number} of them because: {said}"]
         if refused < MANY_REFUSED or refused < 2 * trained or self.why_ended:
             return []
         name, number = self._refused.most_common(1)[0]
-        what = "do not fit the images" if name == "shape" else f"are over limits.{name}"
         return [
-            f"{refused} draws were refused untrained, {number} of them because they {what}: "
+            f"{refused} draws were refused untrained, {number} of them over limits.{name}: "
             f"{trained / (trained + refused):.1%} of the draws fitted; raise the limit, or make "
             "the ranges of the space smaller"
         ]
@@ -179,7 +182,10 @@ class Proposer:
         """Its price, or the limit that it breaks most and log(value / limit)."""
         try:
             price = self._price(architecture)
-        except ShapeError:
+        except ShapeError as error:
+            if not self._misfits:
+                self._log(f"refused: {error}")
+            self._misfits[str(error)] += 1
             return ("shape", 1.0)
         worst = ("", 0.0)
         for name, limit in self._limits.items():

@@ -55,19 +55,19 @@ def prepare(
     parse_budget(budget)
     STRATEGIES.get(strategy)
     parse_keep(keep)
-    if not 0 <= seed < 2**32:
-        raise UserError(f"--seed {seed} must be between 0 and {2**32 - 1}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UserError(f"--seed {seed} must be a whole number from 0 to {2**32 - 1}")
     device = pick_device(device)
     gpus = _gpus_per_trial(device, gpus_per_trial)
-    file, loaded = _space(space, constants or {})
+    file, source, loaded = _space(space, constants or {})
     images = load_data(data, seed=seed)
     check_default(loaded, images, device)
     request = Request(
-        space=str(file.absolute()),
+        space=file,
         space_name=loaded.name,
         space_digest=_digest(loaded.text.encode()),
-        source_digest=_digest(file.read_bytes() if file.is_file() else loaded.text.encode()),
-        shipped=shipped() in file.absolute().parents,
+        source_digest=_digest(source),
+        shipped=shipped() in Path(file).parents,
         data=locate(data),
         budget=budget,
         strategy=strategy,
@@ -233,13 +233,20 @@ def _trials_at_once(device: str, gpus_per_trial: float, asked: int | None) -> in
 
 def _space(
     space: str | Path | Space | Architecture, constants: Mapping[str, str]
-) -> tuple[Path, Space | Architecture]:
-    """The file and what it holds; of a Space that was loaded, or made in Python, the Space."""
+) -> tuple[str, bytes, Space | Architecture]:
+    """The file's absolute path, its content, and what it holds.
+
+    A Space that was not read from a file has a name in place of the path. Raises UserError.
+    """
     if isinstance(space, str | Path):
-        return find(space), load_space(space, constants=constants)
-    if constants:
-        return Path(space.path), set_constants(compose(space.text, space.path), constants)
-    return Path(space.path), space
+        file, loaded = find(space), load_space(space, constants=constants)
+        return str(file.absolute()), file.read_bytes(), loaded
+    if not isinstance(space, Space | Architecture):
+        raise UserError(f"a space is a name, a path or what nas.load made, not {space!r}")
+    content, file = space.text.encode(), Path(space.path)
+    known = file.is_file() and file.read_bytes() == content
+    loaded = set_constants(compose(space.text, space.path), constants) if constants else space
+    return (str(file.absolute()) if known else f"{space.path} (not a file)"), content, loaded
 
 
 def _distinct(plugins: Sequence[str | Path]) -> list[str]:

@@ -7,6 +7,7 @@ search    the study, the backend, the final training; again on the same folder: 
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from .table import Table
 
 PACKAGES = ("nas-toolkit", "torch", "optuna", "ray", "numpy", "pandas", "plotly")
 STARTING_SECONDS = 8.0  # Ray and its workers, with torch in them: 5 to 8 s on two cores
+LEAST_SECONDS = 20.0  # of wall clock, beyond what is spent, that are worth a start
 View = Callable[[Status], None]
 
 
@@ -69,13 +71,18 @@ def search(
     if left < STARTING_SECONDS:
         core.give_up(
             f"the budget of {request.budget} leaves {left:.0f} s, and the workers alone "
-            f"take some {STARTING_SECONDS:.0f} s to start: give at least 30s"
+            f"take some {STARTING_SECONDS:.0f} s to start: give at least {_enough(core.ledger)}s"
         )
     else:
         backend.execute(core, prepared.data.without_test(), slots, refresh)
     state = core.finish()
     run.log(f"search ends: {state['stopped']}")
     return state
+
+
+def _enough(ledger: Ledger) -> int:
+    """Seconds of wall clock with which something can be trained, in tens."""
+    return 10 * math.ceil((ledger.wall_seconds + LEAST_SECONDS) / 10)
 
 
 def environment(request: Request) -> dict[str, Any]:

@@ -170,6 +170,11 @@ class Table:
             row["epochs"] >= job.epochs and row["cause"] != "budget" for row in self._finals(job)
         )
 
+    def leader(self) -> int | None:
+        """The candidate whose final trainings are the best so far; None: there are none."""
+        found = self.finalists()
+        return int(found[0]["candidate"]) if found and found[0]["final"] else None
+
     def begun_final(self, job: finals.Job) -> dict[str, Any] | None:
         """The same training, cut off by the end of an earlier budget; None: there is none."""
         cut = [

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import SpaceError, UnknownName
+from ..errors import SpaceError, UnknownName, UserError
 from .bases import BASE, base_of, joined
 from .constants import set_constants
 from .document import Document, compose
@@ -28,6 +28,8 @@ def find(source: str | Path) -> Path:
     A bare word is ./NAME.yaml, then a shipped space, then one of the zoo. Anything with a slash,
     or ending in .yaml, is a path. Raises UnknownName with the nearest name.
     """
+    if not isinstance(source, str | Path):
+        raise UserError(f"a file is named by text or a Path, not {source!r}")
     word = str(source)
     path = Path(source).expanduser()
     is_path = isinstance(source, Path) or path.suffix.lower() in ENDINGS

@@ -113,3 +113,17 @@ def test_a_budget_shorter_than_the_start_of_the_workers_is_kept_and_explained(na
     assert done.code == 1
     assert done.json["best"] is None and done.json["stopped"] == "budget"
     assert "give at least 30s" in done.err
+
+
+@pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [1.5, 4.0])
+def test_a_signal_before_the_first_trial_is_answered_too(start, nas, tmp_path, word, seconds):
+    process = start(*WORDS, "--budget", "200trials", "--json")
+    time.sleep(seconds)
+    process.send_signal(word)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err
+    assert json.loads(out)["stopped"] == "interrupted"
+    assert "Traceback" not in err
+    if (tmp_path / "run").exists():
+        assert nas("show", "run", "--json").json["state"] == "interrupted"

@@ -14,6 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import nas as toolkit
+from nas.space import parse
 
 from .conftest import Done, command, environment
 
@@ -171,5 +172,17 @@ def test_a_loaded_space_can_be_searched(tmp_path, monkeypatch):
     options = {"data": "digits", "budget": "2trials", "constants": {"recipe.epochs": 1}}
     run = toolkit.search(space, **options)
     assert run.summary["trials"]["total"] == 2
-    again = toolkit.search(space, data="digits", resume=run.path, budget="3trials")
+    again = toolkit.search(space, **{**options, "budget": "3trials"}, resume=run.path)
     assert again.summary["trials"]["total"] == 3
+
+
+def test_a_space_made_of_text_can_be_searched_and_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.yaml").write_text("something: else\n")  # no file of this space
+    space = parse(toolkit.load("tiny").text)
+    options = {"data": "digits", "constants": {"recipe.epochs": 1}}
+    run = toolkit.search(space, **options, budget="2trials")
+    again = toolkit.search(space, **options, budget="3trials", resume=run.path)
+    assert again.summary["trials"]["total"] == 3
+    with pytest.raises(toolkit.UserError, match="contradicts the run"):
+        toolkit.search(toolkit.load("resnet_cells"), resume=run.path)

@@ -193,3 +193,9 @@ def test_build_refuses_a_space_and_a_name() -> None:
         build(space, classes=10, channels=3, size=8)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="not 'tiny'"):
         build("tiny", classes=10, channels=3, size=8)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", ["8", (8,), 8.5, (8, 8, 8)])
+def test_build_checks_the_size(size: Any) -> None:
+    with pytest.raises(UserError, match="32 or \\(height, width\\)"):
+        build(parse(HEADER + HEAD), classes=3, channels=3, size=size)

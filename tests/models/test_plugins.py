@@ -163,3 +163,9 @@ def test_a_measurement_agrees_with_the_arithmetic(op: Operator) -> None:
     for name in ("channels", "height", "width", "params", "buffers", "macs", "activations"):
         assert getattr(measured, name) == getattr(counted, name), name
     assert (measured.jump_h, measured.jump_w) == (counted.jump_h, counted.jump_w)
+
+
+def test_its_channels_may_be_relative(tmp_path: Path) -> None:
+    load_plugins([cell(tmp_path, "own_relative")])
+    architecture = network("own_relative", channels="x2")
+    assert cost(architecture, classes=5, channels=3, size=16).rows[1].shape == (12, 16, 16)
