@@ -44,4 +44,5 @@ def test_the_names_of_holes_are_those_of_the_page():
 
 
 def test_every_operator_is_named():
-    assert [name for name in SIGNATURES.names() if f"`{name}`" not in PAGE] == []
+    ours = [name for name in SIGNATURES.names() if not name.startswith("own_")]  # other tests' own
+    assert [name for name in ours if f"`{name}`" not in PAGE] == []
