@@ -72,6 +72,9 @@ class Interrupted(NasError):
     exit_code = 130
 
 
+MOST_SHOWN = 60  # names: all operators
+
+
 def hint(name: object, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"`, else `"; known: a, b, c"`, to close a sentence with."""
     names = sorted(known)
@@ -80,5 +83,5 @@ def hint(name: object, known: Iterable[str]) -> str:
         return f"; did you mean {near[0]!r}?"
     if not names:
         return "; none is known"
-    shown = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
+    shown = ", ".join(names[:MOST_SHOWN]) + (", …" if len(names) > MOST_SHOWN else "")
     return f"; known: {shown}"

@@ -20,7 +20,9 @@ def from_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[
     a 1x1 convolution's (O, I, 1, 1) are one shape. Raises UserError, which names the first pair
     that differs, before anything is copied.
     """
-    theirs = [(name, _tensor(name, value)) for name, value in state_dict.items()]
+    if not isinstance(state_dict, Mapping):
+        raise UserError(f"a state dict maps names to tensors; this is of type {type(state_dict)}")
+    theirs = [(str(name), _tensor(str(name), value)) for name, value in state_dict.items()]
     theirs = [(name, value) for name, value in theirs if not name.endswith(COUNTER)]
     own = [(name, v) for name, v in model.state_dict().items() if not name.endswith(COUNTER)]
     for number, ((mine, to), (name, value)) in enumerate(zip(own, theirs, strict=False), 1):

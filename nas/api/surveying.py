@@ -74,7 +74,7 @@ def survey(
             key: _distribution([getattr(one.price, key) for one in built]) for key in FIGURES
         },
         "default": None if default.price is None else network_figures(default),
-        **_ends(built),
+        **_ends(built if default.price is None else [*built, default]),
     }
 
 
@@ -125,7 +125,7 @@ def network_figures(drawn: Drawn) -> dict[str, Any]:
 
 
 def _ends(built: Sequence[Drawn]) -> dict[str, Any]:
-    """The smallest and the largest network of the draws, by parameters."""
+    """The smallest and the largest network of the draws and the default, by parameters."""
     if not built:
         return {"smallest": None, "largest": None}
     by_params = sorted(built, key=lambda one: (one.price.params, one.price.macs))  # type: ignore[union-attr]

@@ -46,18 +46,20 @@ def train(
     epochs: int | None = None,
     seed: int = 0,
     device: str | None = None,
+    constants: Mapping[str, object] | None = None,
     view: Callable[[Report], None] | None = None,
 ) -> Training:
     """Train an architecture on data in full, test it, save `model.yaml` and `model.pt` in `out`.
 
     Goes on from the checkpoint that an earlier call left in `out` (default ./runs/train-<name>).
-    `epochs` None: the recipe's. The recipe's `patience` does not end it. `view` is called with
+    `constants`: `{"network.fc.channels": 10}`, put in the place of values of the file. `epochs`
+    None: the recipe's. The recipe's `patience` does not end it. `view` is called with
     every epoch's figures. Raises UserError; NasError where the training explodes.
     """
     if isinstance(architecture, Architecture):
         loaded = architecture
     else:
-        loaded = require_architecture(load(architecture))
+        loaded = require_architecture(load(architecture, constants=constants))
     if epochs is not None and epochs < 1:
         raise UserError(f"--epochs {epochs} must be at least 1")
     device = pick_device(device)

@@ -69,6 +69,7 @@ def scale(
             for key, value in (("size", size), ("channels", channels), ("classes", classes))
             if value is not None
         }
+        point = None if ratios is None else scaling.parse_ratios(ratios)
         work = scaling.prepare(architecture, image, batch=batch, macs=macs)
         found: dict[str, Any] = scaling.plan(work)
         _show_plan(screen, found)
@@ -78,7 +79,6 @@ def scale(
                 "seed": seed, "device": device, "trials_at_once": trials_at_once,
                 "plugins": plugin,
             }  # fmt: skip
-            point = None if ratios is None else scaling.parse_ratios(ratios)
             if point is None:
                 found |= _train(screen, work, data, budget, folder, options)
                 point = scaling.ratios_of(found["trained"][0])

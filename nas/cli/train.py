@@ -10,6 +10,7 @@ import typer
 
 from . import plugins
 from .plugins import Plugins
+from .search import constants
 from .streams import console, print_json
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 def train(
     architecture: Annotated[str, typer.Argument(help="A file without holes, or a zoo name.")],
     data: Annotated[str, typer.Option(help="A name, or a path, as for `nas search`.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Repeatable.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="The recipe's by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
@@ -39,8 +43,9 @@ def train(
 
     view = None if quiet else lambda report: _show_epoch(screen, report)
     done = train_file(
-        architecture, data=data, out=out, epochs=epochs, seed=seed, device=device, view=view
-    )
+        architecture, data=data, out=out, epochs=epochs, seed=seed, device=device,
+        constants=constants(set_), view=view,
+    )  # fmt: skip
     found = {
         "architecture": str(done.file),
         "weights": str(done.weights),

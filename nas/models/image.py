@@ -11,6 +11,7 @@ from .scaling import scaled_by
 from .tally import Misfit, Tally
 from .walk import walk
 
+MOST_SCANNED = 300  # pixels, where no larger image is sure to fit
 LARGEST_TRIED = 1024  # pixels; how far to look for an image size that would fit
 
 
@@ -99,7 +100,10 @@ def with_fitting_size(
     while high <= LARGEST_TRIED and not fits(high):
         low, high = high, 2 * high
     text = f"{error}; the image is {size[0]}x{size[1]}"
-    if high > LARGEST_TRIED:
+    if high > LARGEST_TRIED:  # a network for one size alone, such as LeNet-5's 32
+        high = next((side for side in range(1, MOST_SCANNED) if fits(side)), high)
+        if high < MOST_SCANNED:
+            return _with_place(f"{text}: {high}x{high} fits", error)
         return _with_place(f"{text}; take out a stride or a pool", error)
     while high - low > 1:
         middle = (low + high) // 2

@@ -94,10 +94,10 @@ def operator(name: str, wrapping: Wrapping | None = None) -> Callable[[M], M]:
         parameters = inspect.signature(module).parameters
         hints = get_type_hints(module.__init__, include_extras=True)
         settings = {
-            key: _setting(module, key, hints[key], parameter.default)
+            key: _setting(module, key, hints.get(key), parameter.default)
             for key, parameter in parameters.items()
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-            and (key not in KNOWN_BY_BUILDER or get_origin(hints[key]) is Annotated)
+            and (key not in KNOWN_BY_BUILDER or get_origin(hints.get(key)) is Annotated)
         }
         defaults = {key: setting.default for key, setting in settings.items()}
         context = tuple(

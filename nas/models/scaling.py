@@ -18,6 +18,9 @@ from ..space import Architecture
 from .tally import Misfit
 
 PAPER = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}  # section 3.3: found by a grid at phi = 1
+CLASSIFIERS = frozenset({"linear", "dropconnect", "rbf"})  # where a row states no channels
+LARGEST_FACTOR = 1000.0
+MOST_REPEATS = 1000  # as of a `repeat` itself
 GROWTH_WITHIN = 0.1  # the paper's own come to 1.92 for 2
 
 
@@ -63,41 +66,79 @@ def factors(scaling: Mapping[str, Any] | None, size: int | None) -> Factors:
             f"alpha · beta² · gamma² is {found:.3f}, and must be within {GROWTH_WITHIN} of growth "
             f"{growth:g}: {'lower' if found > growth else 'raise'} alpha, beta or gamma"
         )
-    side = None if size is None else size * gamma**phi
+    side = None if size is None else size * _power(gamma, phi)
     if side is not None and round(side) < 1:
         raise Misfit(
             f"gamma {gamma:g} ** phi {phi:g} brings images of {size} pixels to {side:.2g}, under "
             "one pixel: raise gamma, or lower phi"
         )
-    return Factors(alpha**phi, beta**phi, None if side is None else round(side))
+    return Factors(_power(alpha, phi), _power(beta, phi), None if side is None else round(side))
+
+
+def _power(base: float, phi: float) -> float:
+    """base ** phi. Raises Misfit where that is out of all proportion."""
+    try:
+        power = float(base**phi)
+    except OverflowError:
+        power = math.inf
+    if power > LARGEST_FACTOR:
+        raise Misfit(
+            f"{base:g} ** phi {phi:g} is over {LARGEST_FACTOR:g} times: lower phi, which the paper "
+            "takes up to 7"
+        )
+    return power
 
 
 def scale_rows(network: Sequence[Mapping[str, Any]], by: Factors) -> list[dict[str, Any]]:
-    """The rows with repeats and absolute channels multiplied; the originals stay as they are."""
-    rows = []
-    for row in network:
-        scaled = dict(row)
-        for key in ("repeat", "layers"):
-            if key in row:
-                scaled[key] = scale_repeat(row[key], by.depth)
-        for key in ("channels", "width", "growth"):
-            if isinstance(row.get(key), int):
-                scaled[key] = scale_channels(row[key], by.width)
-            elif isinstance(row.get(key), list):  # a width for each inner layer
-                scaled[key] = [scale_channels(one, by.width) for one in row[key]]
-        if "widths" in row:
-            scaled["widths"] = [scale_channels(width, by.width) for width in row["widths"]]
-        if "rows" in row:
-            scaled["rows"] = scale_rows(row["rows"], by)
-        if "branches" in row:
-            scaled["branches"] = [scale_rows(rows, by) for rows in row["branches"]]
-        rows.append(scaled)
-    return rows
+    """The rows with repeats and absolute channels multiplied; the originals stay as they are.
+
+    Raises Misfit for more repetitions than a row may have.
+    """
+    head = _head(network)
+    return [dict(row) if row is head else _scaled_row(row, by) for row in network]
+
+
+def _scaled_row(row: Mapping[str, Any], by: Factors) -> dict[str, Any]:
+    scaled = dict(row)
+    for key in ("repeat", "layers"):
+        if key in row:
+            scaled[key] = scale_repeat(row[key], by.depth)
+    for key in ("channels", "width", "growth"):
+        if isinstance(row.get(key), int):
+            scaled[key] = scale_channels(row[key], by.width)
+        elif isinstance(row.get(key), list):  # a width for each inner layer
+            scaled[key] = [scale_channels(one, by.width) for one in row[key]]
+    if "widths" in row:
+        scaled["widths"] = [scale_channels(width, by.width) for width in row["widths"]]
+    if "rows" in row:
+        scaled["rows"] = [_scaled_row(inner, by) for inner in row["rows"]]
+    if "branches" in row:
+        scaled["branches"] = [[_scaled_row(r, by) for r in rows] for rows in row["branches"]]
+    return scaled
+
+
+def _head(network: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The last row with channels, where no row is the classifier: its channels are the classes."""
+    if any(map(_classifies, network)):
+        return None
+    last = [row for row in network if "channels" in row]
+    return last[-1] if last and "repeat" not in last[-1] else None
+
+
+def _classifies(row: Mapping[str, Any]) -> bool:
+    inner = [*row.get("rows", ()), *(r for rows in row.get("branches", ()) for r in rows)]
+    own = row.get("op") in CLASSIFIERS and "channels" not in row
+    return own or any(map(_classifies, inner))
 
 
 def scale_repeat(repeat: int, depth: float) -> int:
     """`repeat · depth`, rounded up; 1e-9 keeps 5 · 1.2 from being 7."""
-    return max(1, math.ceil(repeat * depth - 1e-9))
+    scaled = max(1, math.ceil(min(repeat * depth, 1e9) - 1e-9))
+    if scaled > MOST_REPEATS:
+        raise Misfit(
+            f"depth {depth:g} makes {scaled} repetitions of {repeat}; at most {MOST_REPEATS}"
+        )
+    return scaled
 
 
 def scale_channels(channels: int, width: float) -> int:

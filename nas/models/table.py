@@ -13,10 +13,10 @@ from torch import nn
 from ..errors import ShapeError, SpaceError
 from ..space import Architecture
 from .operators import OPERATORS, Operator
-from .scaling import scale_rows, scaled_by
+from .scaling import CLASSIFIERS, scale_rows, scaled_by
+from .tally import Misfit
 
 TORCH_NAMES = frozenset(dir(nn.Sequential()))
-CLASSIFIERS = frozenset({"linear", "dropconnect", "rbf"})  # where a row states no channels
 
 
 class Row(NamedTuple):
@@ -44,7 +44,12 @@ def table(architecture: Architecture, classes: int) -> list[Row]:
     if not network:
         raise SpaceError("the network has no rows", architecture.where(0))
     if architecture.scaling:
-        network = scale_rows(network, scaled_by(architecture))
+        by = scaled_by(architecture)
+        try:
+            network = scale_rows(network, by)
+        except Misfit as misfit:
+            where = architecture.section_where("scaling")
+            raise ShapeError(f"scaling: {misfit}", where) from misfit
     rows = _Table(architecture, classes).rows(network, ())
     _check_first(architecture, rows)
     return rows

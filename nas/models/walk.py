@@ -66,9 +66,11 @@ def walk(
 
 def _check_end(architecture: Architecture, classes: int, tally: Tally) -> None:
     if tally.channels != classes or tally.height * tally.width != 1:
+        end = "end it with the rows {op: global_pool} and {op: linear}"
+        if tally.height * tally.width == 1 and not tally.flat:
+            end = f"give its last convolution channels: {classes}, or {end}"
         raise ShapeError(
-            f"the network ends with {tally.shape()}, but the data have {classes} classes: "
-            "end it with the rows {op: global_pool} and {op: linear}",
+            f"the network ends with {tally.shape()}, but the data have {classes} classes: {end}",
             architecture.where(len(architecture.network) - 1),
         )
 

@@ -86,7 +86,12 @@ def _show_ends(console: Console, found: Mapping[str, Any]) -> None:
         chosen = [of["decisions"].get(name) for of in columns.values()]
         if any(name in of["decisions"] for of in columns.values()):
             table.add_row(name, *("–" if one is None else plain_value(one) for one in chosen))
-    section(console, "Ends", table, "the smallest and the largest draw by parameters")
+    section(
+        console,
+        "Ends",
+        table,
+        "by parameters, of the draws and the default",
+    )
 
 
 def show_check(console: Console, found: Mapping[str, Any]) -> None:

@@ -276,3 +276,11 @@ def test_describe_under_compound_scaling(nas, tmp_path):
     given = nas("describe", file, "--size", "30", "--json").json
     assert given["input"]["size"] == [30, 30], "given ones, which a row in front resamples"
     assert [row["shape"] for row in given["rows"][:2]] == [[3, 36, 36], [8, 36, 36]]
+
+
+def test_train_with_a_constant(nas, architecture, tmp_path):
+    words = ("train", architecture, "--data", "digits", "--out", tmp_path / "one", "--json")
+    told = nas(*words, "--set", "recipe.epochs=1")
+    assert told.code == 0, told.err
+    assert told.json["epochs"] == 1
+    assert toolkit.load(tmp_path / "one" / "model.yaml").recipe["epochs"] == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nas.errors import ShapeError
 from nas.models import build, cost
 from nas.models.scaling import (
     factors,
@@ -15,7 +16,7 @@ from nas.models.scaling import (
     scale_channels,
     scale_repeat,
 )
-from nas.space import parse
+from nas.space import load, parse
 
 ROWS: list[dict[str, Any]] = [
     {"name": "stem", "op": "conv", "channels": 32, "stride": 2},
@@ -94,3 +95,26 @@ def test_resolution_is_the_side_that_the_file_assumes_and_real_data_override_it(
     ]
     assert sides == [32, math.ceil(96 / 2)]
     assert cost(network(resolution=96), **known, size=40).rows[0].shape[1] == 20
+
+
+@pytest.mark.parametrize(
+    ("scaling", "words"),
+    [
+        ("{phi: 1e6, alpha: 1.2, beta: 1, gamma: 1.15}", "is over 1000 times: lower phi"),
+        ("{depth: 1e9}", "repetitions of 2; at most 1000"),
+    ],
+)
+def test_scaling_out_of_proportion_is_refused_at_once(scaling: str, words: str) -> None:
+    rows = "[{op: conv, channels: 8, repeat: 2}, {op: global_pool}, {op: linear}]"
+    architecture = parse(f"network: {rows}\nscaling: {scaling}\n", path="big.yaml")
+    with pytest.raises(ShapeError, match=words) as caught:
+        cost(architecture, classes=10, channels=3, size=32)
+    assert "big.yaml:2: scaling: " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["all_cnn_c", "nin", "resnetv2_50", "squeezenet1_0"])
+def test_a_last_convolution_that_is_the_classifier_keeps_its_channels(name: str) -> None:
+    whole, half = load(name), load(name, constants={"scaling.width": 0.5})
+    classes = whole.input["classes"]
+    prices = [cost(each, classes=classes, channels=3) for each in (whole, half)]
+    assert prices[1].params < 0.5 * prices[0].params
