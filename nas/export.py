@@ -192,7 +192,7 @@ def write_model(
     content = io.BytesIO()
     torch.save(dict(state), content)
     write_bytes(target.with_suffix(".pt"), content.getvalue())
-    whole = resolved(architecture, data.size)
+    whole = resolved(architecture, data.size, classes=data.num_classes, channels=data.channels)
     text = whole.with_section("data", data_section(data))
     described = parse(text, path=architecture.path)
     assert isinstance(described, Architecture)

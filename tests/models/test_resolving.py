@@ -24,6 +24,7 @@ network:
   - name: mix
     repeat: 1
     branches: [[{op: pointwise, channels: 8}], [{op: conv, channels: 16, repeat: 2}]]
+  - {name: wide, op: conv, channels: x1.5} # relative
   - {op: global_pool}
   - {op: linear}
 """
@@ -44,16 +45,17 @@ def test_the_resolved_file_is_the_same_network(scaling: str, size: Any, where: s
     head, _, rows = ROWS.partition("network:")
     text = f"{head}{scaling}network:{rows}" if where == "before" else ROWS + scaling
     scaled = architecture(text)
-    plain = resolved(scaled, size)
-    assert plain.scaling == {} and "scaling" not in plain.text
     known = {"classes": 10, "channels": 3}
+    plain = resolved(scaled, size, **known)
+    assert plain.scaling == {} and "scaling" not in plain.text
     assert cost(plain, **known, size=size) == cost(scaled, **known, size=size)
     states = [build(each, **known, size=size).state_dict() for each in (scaled, plain)]
     assert [(k, v.shape) for k, v in states[0].items()] == [
         (k, v.shape) for k, v in states[1].items()
     ]
+    assert all(isinstance(row.get("channels", 0), int) for row in plain.network)
     assert "# the stem" in plain.text and "# half the size" in plain.text
-    assert resolved(plain, size) is plain
+    assert resolved(plain, size, **known) is plain
 
 
 def test_rows_behind_an_alias_are_written_out() -> None:
@@ -61,8 +63,8 @@ def test_rows_behind_an_alias_are_written_out() -> None:
         "{op: pointwise, channels: 8}", "{op: pointwise, channels: *wide}"
     )
     scaled = architecture(text + EXPLICIT)
-    plain = resolved(scaled)
     known = {"classes": 10, "channels": 3}
+    plain = resolved(scaled, **known)
     assert cost(plain, **known) == cost(scaled, **known)
 
 
