@@ -56,7 +56,7 @@ def prepare(
     STRATEGIES.get(strategy)
     parse_keep(keep)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise UserError(f"--seed {seed} must be a whole number from 0 to {2**32 - 1}")
+        raise UserError(f"--seed {seed} must be between 0 and {2**32 - 1}")
     device = pick_device(device)
     gpus = _gpus_per_trial(device, gpus_per_trial)
     file, source, loaded = _space(space, constants or {})
