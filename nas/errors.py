@@ -72,7 +72,7 @@ class Interrupted(NasError):
     exit_code = 130
 
 
-MOST_SHOWN = 60  # names: all operators
+MOST_SHOWN = 50  # names: all operators
 
 
 def hint(name: object, known: Iterable[str]) -> str:
