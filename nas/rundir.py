@@ -34,6 +34,9 @@ TRIAL_COLUMNS = (
 )  # fmt: skip
 
 
+# how a trial ends that has a result: the budget's end may cut off the best one of all just before
+# its last epoch
+CANDIDATES = ("finished", "stalled", "budget")
 STATE: dict[str, type] = {  # of stages.json: the kind of what is read from it
     "stages": list, "finalists": list, "notes": list, "trials": dict, "budget": dict,
     "results": dict,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..search import request as requests
 from ..search import run as driver
 from ..search.request import Prepared
 from ..search.run import View
-from ..space import Architecture, Space, find
+from ..space import Architecture, Space
 from ..units import parse_budget, show_seconds
 from .forecast import default_network
 from .run import Run
@@ -160,7 +159,7 @@ def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
             raise RunError("--run-dir makes a new run, --resume goes on with one: leave one out")
         own = getattr(request, key)
         if key == "space":
-            same = _is_space(request, value)
+            same = requests.is_space_of(request, value)
         elif key == "data":
             same = str(value) == own or str(Path(value).absolute()) == own
         elif key == "constants":
@@ -179,13 +178,6 @@ def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
 
 def _settings(constants: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value}" for name, value in constants.items()) or "none"
-
-
-def _is_space(request: Request, value: Any) -> bool:
-    if isinstance(value, Space | Architecture):
-        own = hashlib.sha256(value.text.encode()).hexdigest()
-        return own in (request.space_digest, request.source_digest)
-    return str(find(value).absolute()) == request.space
 
 
 def _check_larger(run: RunDir, budget: str) -> None:

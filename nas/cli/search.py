@@ -171,7 +171,7 @@ def _interrupted(output: Output, session: Session) -> int:
     state = session.run.stages()
     if not state.get("stopped"):
         session.run.write_stages({**state, "stopped": "interrupted"})
-    return _tell(output, summary(session.run), 130)
+    return _tell(output, summary(session.run) | {"stopped": "interrupted"}, 130)
 
 
 def _look(

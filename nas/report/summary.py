@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..rundir import RunDir
+from ..rundir import CANDIDATES, RunDir
 
 OBJECTIVE = "validation accuracy"
 CAUSES = (
     "finished", "stalled", "pruned", "exploded", "nan", "out_of_memory", "infeasible", "failed",
     "budget",
 )  # fmt: skip
-CANDIDATES = ("finished", "stalled", "budget")  # ends with a result
 NETWORK_KEYS = ("trial", "validation", "validation_std", "test", "params", "macs")
 
 

@@ -74,6 +74,7 @@ class Proposer:
         self._streak: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()  # by the limit that was broken most
         self._misfits: Counter[str] = Counter()  # shapes that do not fit, by what was said
+        self._misfit = ""  # what was said last
         self.stages: list[stages.Stage] = []
         self.why_ended: str | None = None
         first = fill(space, space.default()) if isinstance(space, Space) else space
@@ -130,7 +131,7 @@ class Proposer:
     def refusals(self) -> list[str]:
         """What to say at the end of draws that were refused in this session."""
         refused, trained = sum(self._refused.values()), self._ledger.trials
-        if self._misfits and self._refused["shape"]:
+        if self._misfits:
             said, number = self._misfits.most_common(1)[0]
             return [f"{self._refused['shape']} draws do not fit, {number} of them because: {said}"]
         if refused < MANY_REFUSED or refused < 2 * trained or self.why_ended:
@@ -173,6 +174,10 @@ class Proposer:
         self._studies.end(self.stage.name, trial, "infeasible", violation=over, limit=over[0])
         self._table.infeasible += 1
         self._refused[over[0]] += 1
+        if over[0] == "shape":
+            if not self._misfits:
+                self._log(f"refused: {self._misfit}")
+            self._misfits[self._misfit] += 1
         self._streak["infeasible"] += 1
         if self._streak["infeasible"] % INFEASIBLE_IN_A_ROW == 0:
             self._sample_feasible()
@@ -183,9 +188,7 @@ class Proposer:
         try:
             price = self._price(architecture)
         except ShapeError as error:
-            if not self._misfits:
-                self._log(f"refused: {error}")
-            self._misfits[str(error)] += 1
+            self._misfit = str(error)
             return ("shape", 1.0)
         worst = ("", 0.0)
         for name, limit in self._limits.items():

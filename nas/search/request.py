@@ -249,6 +249,13 @@ def _space(
     return (str(file.absolute()) if known else f"{space.path} (not a file)"), content, loaded
 
 
+def is_space_of(request: Request, space: str | Path | Space | Architecture) -> bool:
+    """Whether the run searches that space."""
+    if isinstance(space, Space | Architecture):
+        return _digest(space.text.encode()) in (request.space_digest, request.source_digest)
+    return str(find(space).absolute()) == request.space
+
+
 def _distinct(plugins: Sequence[str | Path]) -> list[str]:
     """Absolute paths. Raises UserError for two of one name: the run folder holds copies."""
     paths = [Path(plugin).absolute() for plugin in plugins]

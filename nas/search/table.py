@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ..rundir import RunDir, write_text
+from ..rundir import CANDIDATES, RunDir, write_text
 from ..space import Architecture, Decisions, parse
 from . import finals
 from .study import Record
@@ -27,8 +27,6 @@ ADVICE = {
     "budget": "give a larger budget, or fewer epochs (--set recipe.epochs=…)",
     "pruned": "give a larger budget",
 }
-# ends with a result; the budget's end may cut off the best trial of all just before its last epoch
-CANDIDATES = ("finished", "stalled", "budget")
 HOPELESS = 30  # trials without an epoch: the recipe or the data are broken, not the candidates
 HIDDEN = ("digest", "full_epochs", "seed_index", "epoch_seconds")  # of a row: not for trials.csv
 
@@ -220,8 +218,9 @@ class Table:
     def hopeless(self) -> bool:
         """Many trials, and not one of them came to the end of an epoch."""
         rows = self.rows.values()
-        ended = [row for row in rows if row["cause"] is not None]
-        return len(ended) >= HOPELESS and not any(row["epoch"] for row in rows)
+        if any(row["epoch"] for row in rows):  # the first of them, in a search that gets on
+            return False
+        return sum(row["cause"] is not None for row in rows) >= HOPELESS
 
     def obituary(self) -> str:
         """Why nothing survived, and what to change."""
