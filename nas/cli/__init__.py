@@ -20,12 +20,16 @@ def main(arguments: list[str] | None = None) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)  # a cluster's pre-emption, like Ctrl-C
     try:
-        sys.exit(_run(arguments))
+        code = _run(arguments)
     except NasError as error:  # one sentence and an exit code, no traceback
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    # An interrupt within an `exec` of text (imports are full of them: every dataclass) makes
+    # Python end itself by SIGINT whatever its exit code, until the next such `exec` ends well.
+    exec("")
+    sys.exit(code)
 
 
 def _interrupt(*_: object) -> None:

@@ -127,3 +127,11 @@ def test_a_signal_before_the_first_trial_is_answered_too(start, nas, tmp_path, w
     assert "Traceback" not in err
     if (tmp_path / "run").exists():
         assert nas("show", "run", "--json").json["state"] == "interrupted"
+
+
+def test_an_interrupt_while_something_is_loaded_leaves_its_exit_code(nas, tmp_path):
+    """Python ends itself by SIGINT after one within an `exec` of text: imports are full of them."""
+    (tmp_path / "slow.py").write_text('exec("raise KeyboardInterrupt")\n')
+    done = nas(*WORDS, "--budget", "20trials", "--plugin", "slow.py", "--json")
+    assert done.code == 130, done.err
+    assert done.json["stopped"] == "interrupted"

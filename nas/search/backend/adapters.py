@@ -1,0 +1,149 @@
+"""Ray Tune's own interfaces, each a thin face of the core or of a worker."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from ...data import ImageData
+from ..core import Core
+from ..trainable import Worker
+from ..work import Ask, Signal
+from .cluster import Slots
+
+
+def tuner(
+    core: Core, data: ImageData, slots: Slots, refresh: Callable[[], None], folder: str
+) -> tune.Tuner:
+    needs = {"cpu": 1.0}
+    if slots.gpus_per_trial:
+        needs["gpu"] = slots.gpus_per_trial
+    trainable = tune.with_parameters(
+        _Trainable,
+        data=data,
+        device=slots.device,
+        threads=slots.threads,
+        plugins=core.run.plugins,
+    )
+    return tune.Tuner(
+        tune.with_resources(trainable, needs),
+        tune_config=tune.TuneConfig(
+            search_alg=_Searcher(core),
+            scheduler=_Scheduler(core),
+            num_samples=-1,
+            max_concurrent_trials=slots.count,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: f"trial-{trial.trial_id}",
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=os.path.join(folder, "tune"),
+            verbose=0,
+            callbacks=[_Callback(core, refresh)],
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+
+
+class _Trainable(tune.Trainable):  # type: ignore[misc]
+    """Ray's face of a Worker; one actor serves many trials."""
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        data: ImageData,
+        device: str,
+        threads: int,
+        plugins: Sequence[Path],
+    ) -> None:
+        with contextlib.suppress(ValueError):  # a terminal's Ctrl-C is the driver's to handle
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.worker = Worker(data, device, threads, plugins)
+        self.worker.begin(Ask(**config["ask"]))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.worker.begin(Ask(**new_config["ask"]))
+        return True
+
+    def step(self) -> dict[str, Any]:
+        return self.worker.step()
+
+
+class _Pickled:
+    """The Tuner pickles what it is given; the fit uses the originals, so nothing is needed."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Searcher(_Pickled, Searcher):  # type: ignore[misc]
+    def __init__(self, core: Core) -> None:
+        super().__init__()
+        self._core = core
+
+    def set_search_properties(self, *_: object, **__: object) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        work = self._core.next()
+        if work is Signal.WAIT:
+            return None
+        if work is Signal.DONE:
+            return str(Searcher.FINISHED)
+        assert isinstance(work, Ask)
+        return {"ask": asdict(work)}
+
+    def on_trial_complete(self, *_: object, **__: object) -> None:
+        """Ends come to the core with the last report, deaths by the callback."""
+
+    def save(self, *_: object) -> None:
+        """Nothing to save: the study is the truth."""
+
+    def restore(self, *_: object) -> None:
+        """Nothing to restore."""
+
+
+class _Scheduler(_Pickled, FIFOScheduler):  # type: ignore[misc]
+    def __init__(self, core: Core) -> None:
+        super().__init__()
+        self._core = core
+
+    def on_trial_result(self, _: object, trial: Any, result: dict[str, Any]) -> str:
+        stop = self._core.on_report(_number(trial), result)
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+
+class Over(BaseException):
+    """Leaves `fit` once the core is done; Tune's own way out talks up to 5 s with idle actors."""
+
+
+class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
+    def __init__(self, core: Core, refresh: Callable[[], None]) -> None:
+        self._core, self._refresh = core, refresh
+
+    def on_trial_start(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
+        self._core.on_start(_number(trial))
+
+    def on_trial_error(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
+        error = trial.get_pickled_error() or trial.get_error() or "the worker died"
+        self._core.on_death(_number(trial), str(error))
+
+    def on_step_end(self, iteration: int, trials: object, **_: object) -> None:
+        self._refresh()
+        if self._core.over:
+            raise Over
+
+
+def _number(trial: Any) -> int:
+    return int(trial.config["ask"]["number"])
