@@ -167,12 +167,14 @@ class _Comparison:
         return found + [finding for pair in combinations(alive, 2) for finding in self.twins(*pair)]
 
     def recipe_hole(self, hole: Hole, where: str) -> Iterable[Finding]:
-        """Nesterov's momentum is the one key of a recipe that another can leave without meaning."""
-        if hole.name != "recipe.nesterov":
-            return
+        """Keys of a recipe that others can leave without meaning."""
         recipes = [network.recipe for network in self.drawn]
-        if all(r.get("optimizer") == "adamw" or r.get("momentum") == 0 for r in recipes):
+        plain = (r.get("optimizer") == "adamw" or r.get("momentum") == 0 for r in recipes)
+        if hole.name == "recipe.nesterov" and all(plain):
             text = "recipe.nesterov means nothing to adamw or with momentum 0: take it out"
+            yield _warning(where, text)
+        if hole.name == "recipe.smoothing" and all(r.get("patience") == 0 for r in recipes):
+            text = "recipe.smoothing means nothing with patience 0: take it out"
             yield _warning(where, text)
 
     def bases(self, *holes: Hole) -> list[Architecture]:

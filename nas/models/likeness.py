@@ -38,11 +38,14 @@ def same_network(a: Architecture, b: Architecture, **of: Any) -> bool:
 
 def _modules(module: nn.Module) -> tuple[Any, ...]:
     """Classes, plain attributes and shapes of parameters, all the way down."""
-    plain = [
-        (key, value)
+    plain = {
+        key: value
         for key, value in sorted(vars(module).items())
         if key != "training" and not key.startswith("_") and isinstance(value, PLAIN)
-    ]
+    }
+    if isinstance(module, nn.Conv2d):  # a kernel of one pixel has nothing to spread
+        pairs = zip(module.kernel_size, module.dilation, strict=True)
+        plain["dilation"] = tuple(apart if kernel > 1 else 1 for kernel, apart in pairs)
     shapes = [tuple(parameter.shape) for parameter in module.parameters(recurse=False)]
     kind = nn.Sequential if isinstance(module, nn.Sequential) else type(module)
     return (kind, plain, shapes, [_modules(child) for child in _steps(module)])

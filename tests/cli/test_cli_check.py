@@ -46,6 +46,12 @@ LOCAL = [  # the text, the level, the line, what is said
      "warning", 7, "the options 1.2 and 1.3 spell the same network"),
     (START + CONV + HEAD + "recipe: {optimizer: adamw, nesterov: !choice [true, false]}\n",
      "warning", 7, "recipe.nesterov means nothing to adamw"),
+    (START + CONV + HEAD + "recipe: {patience: 0, smoothing: !float [0, 0.9]}\n",
+     "warning", 7, "recipe.smoothing means nothing with patience 0"),
+    (START + CONV.replace("kernel: 3", "kernel: 1, dilation: !choice [1, 2]") + HEAD,
+     "warning", 4, "network.a.dilation never changes the network"),
+    (START + CONV.replace("kernel: 3", "kernel: [1, 3], dilation: !choice [1, 2]") + HEAD,
+     None, None, ""),
 ]  # fmt: skip
 
 
