@@ -16,7 +16,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import date
 from pathlib import Path
@@ -261,17 +261,12 @@ class RunDir:
                 raise _damaged(file, f"{key} is {_kind(state[key])}, not a {kind.__name__}")
         return state
 
-    def write_trials(self, rows: Sequence[Mapping[str, Any]], *, force: bool = False) -> None:
+    def write_trials(self, text: Callable[[], str], *, force: bool = False) -> None:
         """trials.csv, whole. Left out while writing it would take over 5 % of the time."""
         now = time.monotonic()
         if not force and now - self._csv_written < 20 * self._csv_cost:
             return
-        extra = sorted({key for row in rows for key in row} - set(TRIAL_COLUMNS))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [*TRIAL_COLUMNS, *extra], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path / "trials.csv", text.getvalue())
+        write_text(self.path / "trials.csv", text())
         self._csv_written = time.monotonic()
         self._csv_cost = self._csv_written - now
 

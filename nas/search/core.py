@@ -113,6 +113,8 @@ class Core:
                     self._note(self._too_small(live))
             else:
                 self._save(live)
+                if self.stopped is None and not self._queue:
+                    self._proposer.prepare()
         return number not in self._live
 
     def on_death(self, number: int, error: str) -> None:
@@ -169,6 +171,7 @@ class Core:
                 self.stopped = str(plan["stopped"])
                 self._finals.take_up(plan["jobs"])
         self._finals.reserve()
+        self._proposer.take_up(searching=self.stopped is None)
 
     def _take_up_trial(self, record: Record) -> None:
         if record.carried_from is not None:
@@ -194,13 +197,11 @@ class Core:
         assert record.number is not None
         self.run.log(f"trial {record.number} cannot go on: {why}")
         self._studies.end(record.stage, self._studies.reopen(record), "failed", error=why)
-        self.table.rows[record.number].update(cause="failed", error=why)
+        self.table.end(record.number, "failed", record.value, record.device_seconds, why)
 
     def _take_up_nameless(self, record: Record) -> None:
-        if record.running:  # killed between its asking and its number: nothing was trained
-            self._studies.end(record.stage, self._studies.reopen(record), "lost", as_cause="failed")
-            if record.fixed or (record.stage == "coarse" and record.optuna_number == 0):
-                self._proposer.again(record.stage, record.fixed)
+        if record.running:  # drawn and not begun, or killed between its asking and its number
+            self._proposer.keep(record)
         elif record.cause == "infeasible":
             self.table.infeasible += 1
         elif record.cause == "duplicate":
@@ -377,6 +378,7 @@ class Core:
 
     def _end_search(self, why: str, note: str | None = None) -> None:
         self.stopped = why
+        self._proposer.drop()
         if note:
             self._note(note)
         self.run.log(f"the search part ends: {why}")

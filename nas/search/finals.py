@@ -39,7 +39,7 @@ class Job:
 class Rows(Protocol):
     """What the final training looks at: the trials of the search, and its own."""
 
-    def ranked(self) -> list[dict[str, Any]]: ...
+    def ranked(self, most: int | None = None) -> list[dict[str, Any]]: ...
     def reference(self) -> dict[str, Any] | None: ...
     def has_final(self, job: Job) -> bool: ...
     def leader(self) -> int | None: ...
@@ -55,7 +55,8 @@ class Finals:
 
     def reserve(self) -> None:
         """Keep back what the final training is expected to cost, by what is known now."""
-        jobs = forecast(self._rows.ranked(), self._rows.reference(), self._ledger)
+        most = max(candidates for candidates, _ in PLANS)
+        jobs = forecast(self._rows.ranked(most), self._rows.reference(), self._ledger)
         if jobs:
             self._ledger.reserve([job.cost for job in jobs])
 

@@ -4,17 +4,23 @@ The file's format is Optuna's own: its `JournalFileBackend` and optuna-dashboard
 Optuna's lock files outlive a killed process (12 of 14 restarts after SIGKILL waited 30 s for
 one); a lock held by the kernel is freed when its process dies. A record torn by a crash made
 every later open fail; here the torn tail is cut off when the file is opened for writing.
+
+Optuna waits for the disk at every record, and a trial makes thirty; what belongs together is
+written at once here (`Journal.together`), which waits once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from optuna.storages import JournalStorage as JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from ..errors import RunError
@@ -26,21 +32,100 @@ class KernelLock(BaseJournalFileLock):
     def __init__(self, journal: Path) -> None:
         self._path = f"{journal}.lock"
         self._handle: int | None = None
+        self._depth = 0
 
     def acquire(self) -> bool:
-        """Wait for the lock; the kernel frees it when its holder dies."""
+        """Wait for the lock; the kernel frees it when its holder dies. May be taken again within."""
+        self._depth += 1
+        if self._depth > 1:
+            return True
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(handle, fcntl.LOCK_EX)
         self._handle = handle
         return True
 
     def release(self) -> None:
-        if self._handle is not None:
+        self._depth -= 1
+        if self._depth == 0 and self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
 
-def open_journal(path: Path, *, mend: bool = True) -> JournalStorage:
+class JournalFile(JournalFileBackend):
+    """Optuna's file backend, whose writing can be held back for a while."""
+
+    def __init__(self, path: Path) -> None:
+        self._kernel_lock = KernelLock(path)
+        super().__init__(str(path), lock_obj=self._kernel_lock)
+        self._holding = False
+        self._held: list[dict[str, Any]] = []
+        self._written: int | None = None  # records in the file, known from the first read on
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        if self._holding:
+            self._held += logs
+            return
+        self._write_held()  # what a full disk refused before
+        super().append_logs(logs)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        """The records from that one on; those held back count as the file's last."""
+        if self._written is None:
+            logs = list(super().read_logs(log_number_from))
+            if self._holding:
+                self._written = log_number_from + len(logs)
+            yield from logs
+            log_number_from += len(logs)
+        if self._held:
+            assert self._written is not None
+            yield from self._held[log_number_from - self._written :]
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what happens inside with one wait for the disk; no other process writes then."""
+        if self._holding:
+            yield
+            return
+        self._kernel_lock.acquire()
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            try:
+                self._write_held()
+            finally:
+                self._kernel_lock.release()
+
+    def _write_held(self) -> None:
+        """All of it or nothing: what the disk refuses is still held, and tried again."""
+        if self._held:
+            assert self._written is not None
+            size = os.path.getsize(self._file_path)
+            try:
+                super().append_logs(self._held)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(self._file_path, size)
+                raise
+            end = self._written + len(self._held)
+            self._log_number_offset[end] = os.path.getsize(self._file_path)
+        self._held, self._written = [], None
+
+
+class Journal(JournalStorage):
+    """Optuna's storage on a JournalFile."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = JournalFile(path)
+        super().__init__(self._file)
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """What happens inside is written at once."""
+        return self._file.together()
+
+
+def open_journal(path: Path, *, mend: bool = True) -> Journal:
     """A storage on the journal file. `mend` cuts a torn tail off first (writers only).
 
     Raises RunError where records are damaged further up: no crash does that.
@@ -48,7 +133,7 @@ def open_journal(path: Path, *, mend: bool = True) -> JournalStorage:
     if mend:
         mend_journal(path)
     try:
-        return JournalStorage(_backend(path))
+        return Journal(path)
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError) as error:
         raise RunError(
             f"{path} cannot be read ({' '.join(str(error).split()) or type(error).__name__}): it "
@@ -87,7 +172,3 @@ def _whole(content: bytes, end: int) -> bool:
         return isinstance(json.loads(content[start:end]), dict)
     except ValueError:
         return False
-
-
-def _backend(path: Path) -> BaseJournalBackend:
-    return JournalFileBackend(str(path), lock_obj=KernelLock(path))

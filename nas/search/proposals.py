@@ -1,10 +1,15 @@
-"""Candidates: drawn stage by stage, refused before they cost device time."""
+"""Candidates: drawn stage by stage, refused before they cost device time.
+
+With several slots, some are drawn ahead while the devices are busy, so that a free slot does not
+wait for the sampler. A candidate that is drawn and not begun is a RUNNING trial of the study
+without a number: a crash loses nothing, the next session takes it up and begins it.
+"""
 
 from __future__ import annotations
 
 import math
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,6 +28,8 @@ LEAST_TRAINED = 6  # trials of a stage before its ranges are narrowed
 SAMPLE = 1000  # plain draws for that
 MANY_REFUSED = 20  # draws, from which the end of a search says so
 GIVE_UP_AFTER = 1000  # misfits in a row, however many plain draws fit
+MOST_AHEAD = 8  # candidates that are drawn before there is a slot for them
+CARRIED = 250  # trials that a stage carries over: as many as its sampler is fitted on
 
 
 class Price(Protocol):
@@ -70,7 +77,10 @@ class Proposer:
         own = {} if memory is None else {"memory": float(memory)}
         self._limits = own | dict(space.limits)
         self._holes = space.holes if isinstance(space, Space) else ()
-        self._seen: dict[tuple[str, int], int] = {}
+        self._seen: dict[tuple[str, int], int | None] = {}  # None: drawn, and not begun
+        self._ready: deque[Candidate] = deque()
+        self._kept: list[Record] = []
+        self._most_ahead = min(MOST_AHEAD, ledger.slots - 1)
         self._streak: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()  # by the limit that was broken most
         self._misfits: Counter[str] = Counter()  # shapes that do not fit, by what was said
@@ -98,34 +108,51 @@ class Proposer:
         """That network and recipe, at that length, is trial `number`'s."""
         self._seen[digest, epochs] = number
 
-    def again(self, stage: str, decisions: Decisions) -> None:
-        """Have decisions asked again that a crash lost before they became a trial."""
-        if decisions or not self._holes:
-            self._studies.enqueue(stage, decisions)
+    def keep(self, record: Record) -> None:
+        """A trial that an earlier session drew and did not begin."""
+        self._kept.append(record)
+
+    def take_up(self, *, searching: bool) -> None:
+        """Begin those of the present stage next; all others are told."""
+        for record in self._kept:
+            trial = self._studies.reopen(record)
+            if searching and record.stage == self.stage.name:
+                candidate = self._consider(trial)
+                self._ready.extend([candidate] if candidate is not None else [])
+            else:
+                self._studies.end(record.stage, trial, "unused", as_cause="failed")
+        self._kept.clear()
 
     def propose(self) -> Candidate | None:
         """The next candidate; None where the search is at its end, `why_ended` says why."""
+        return self._ready.popleft() if self._ready else self._draw()
+
+    def prepare(self) -> None:
+        """Draw one candidate ahead; never more than MOST_AHEAD, than slots but one, or than the
+        budget has trials left. With one slot each is drawn after the one before it has ended.
+        """
+        bound = self._ledger.budget.trials
+        left = self._most_ahead if bound is None else bound - self._ledger.trials
+        full = len(self._ready) >= min(self._most_ahead, left)
+        if not full and self.why_ended is None and not self._ledger.search_over():
+            candidate = self._draw()
+            if candidate is not None:
+                self._ready.append(candidate)
+
+    def drop(self) -> None:
+        """Tell the candidates that were drawn ahead, and will not be begun."""
+        while self._ready:
+            candidate = self._ready.popleft()
+            self._studies.end(candidate.stage, candidate.trial, "unused", as_cause="failed")
+            del self._seen[candidate.plan["digest"], candidate.plan["epochs"]]
+
+    def _draw(self) -> Candidate | None:
         self._maybe_next_stage()
         while self.why_ended is None:
-            stage = self.stage
-            trial = self._studies.ask(stage.name)
-            architecture = self._fill(trial)
-            full = Recipe.from_mapping(architecture.recipe).epochs
-            epochs = stage.epochs(full)
-            known = self._seen.get((architecture.digest, epochs))
-            if known is not None:
-                self._duplicate(trial, known)
-                continue
-            price = self._affordable(trial, architecture)
-            if price is None:
-                continue
-            self._streak.clear()
-            plan = {
-                "epochs": epochs, "full_epochs": full, "digest": architecture.digest,
-                "params": price.params, "macs": price.macs,
-            }  # fmt: skip
-            decisions = dict(architecture.decisions or {})
-            return Candidate(trial, stage.name, architecture, decisions, plan)
+            with self._studies.together():
+                candidate = self._consider(self._studies.ask(self.stage.name))
+            if candidate is not None:
+                return candidate
         return None
 
     def refusals(self) -> list[str]:
@@ -145,6 +172,27 @@ class Proposer:
 
     # --- one candidate ------------------------------------------------------------------
 
+    def _consider(self, trial: Trial) -> Candidate | None:
+        """What the trial of the present stage decides; None: it is told, it costs nothing."""
+        stage, architecture = self.stage, self._fill(trial)
+        full = Recipe.from_mapping(architecture.recipe).epochs
+        epochs = stage.epochs(full)
+        known = (architecture.digest, epochs)
+        if known in self._seen:
+            self._duplicate(trial, self._seen[known])
+            return None
+        price = self._affordable(trial, architecture)
+        if price is None:
+            return None
+        self._streak.clear()
+        self._seen[known] = None
+        plan = {
+            "epochs": epochs, "full_epochs": full, "digest": architecture.digest,
+            "params": price.params, "macs": price.macs,
+        }  # fmt: skip
+        decisions = dict(architecture.decisions or {})
+        return Candidate(trial, stage.name, architecture, decisions, plan)
+
     def _default(self) -> Decisions:
         return self._space.default() if isinstance(self._space, Space) else {}
 
@@ -153,9 +201,9 @@ class Proposer:
             return self._space
         return fill(self._space, chooser(trial), within=self.stage.domain)
 
-    def _duplicate(self, trial: Trial, number: int) -> None:
-        """Tell a known network its earlier value; it costs nothing."""
-        row = self._table.rows[number]
+    def _duplicate(self, trial: Trial, number: int | None) -> None:
+        """Tell a known network its earlier value (`number` None: it has none yet)."""
+        row = {"validation": None, "cause": None} if number is None else self._table.rows[number]
         self._studies.end(
             self.stage.name, trial, "duplicate", row["validation"],
             as_cause=row["cause"] or "failed", duplicate_of=number,
@@ -231,22 +279,41 @@ class Proposer:
         elite = min(stages.MOST_ELITE, max(stages.LEAST_ELITE, len(ranked) // 4))
         best = [record.decisions for record in ranked[:elite]]
         following = stages.fine(self.stage, best, forecast)
-        self._begin_stage(following, records)
         longer = [r for r in ranked if r.carried_from is None and r.cause != "pruned"]
         longer = [r for r in longer if stages.inside(following.domain, r.decisions)]
-        for record in longer[: 1 + min(3, int(forecast // 4))]:
-            self._studies.enqueue(following.name, record.decisions)
-        self._studies.finish_creating(following.name)
+        with self._studies.together():
+            self._begin_stage(following, records)
+            for record in longer[: 1 + min(3, int(forecast // 4))]:
+                self._studies.enqueue(following.name, record.decisions)
+            self._studies.finish_creating(following.name)
 
     def _begin_stage(self, stage: stages.Stage, before: list[Record] | None = None) -> None:
         self._studies.create(stage.name, stage.record())
-        for record in before or ():
-            known = record.cause in ("finished", "stalled", "pruned", "exploded", "nan")
-            original = record.carried_from is None and record.number is not None
-            if known and original and stages.inside(stage.domain, record.decisions):
-                self._studies.carry(stage.name, record, stage.domain)
+        for record in _carried(before or [], stage):
+            self._studies.carry(stage.name, record, stage.domain)
         self.stages.append(stage)
         self._log(f"stage {stage.name} begins, ranges {stage.ranges()}")
+
+
+def _carried(records: list[Record], stage: stages.Stage) -> list[Record]:
+    """What a stage takes over: trials inside its ranges, at most CARRIED, in their order.
+
+    Of more than that, half are the best, the others evenly spread over the stage before.
+    """
+    inside = [
+        record
+        for record in records
+        if record.cause in ("finished", "stalled", "pruned", "exploded", "nan")
+        and record.carried_from is None and record.number is not None
+        and stages.inside(stage.domain, record.decisions)
+    ]  # fmt: skip
+    if len(inside) <= CARRIED:
+        return inside
+    best = {record.optuna_number for record in best_first(inside)[: CARRIED // 2]}
+    others = [record for record in inside if record.optuna_number not in best]
+    wanted = CARRIED - len(best)
+    spread = {others[place * len(others) // wanted].optuna_number for place in range(wanted)}
+    return [record for record in inside if record.optuna_number in best | spread]
 
 
 def _tightest(name: str) -> str:

@@ -21,7 +21,7 @@ import torch
 
 from ..models import cost
 from ..rundir import Request, RunDir, Status
-from ..space import Architecture
+from ..space import Architecture, Space
 from ..train.recipe import Recipe
 from ..units import parse_budget
 from .core import Core
@@ -129,31 +129,55 @@ def hash_seed(seed: int, trials: int) -> int:
 def _core(
     run: RunDir, prepared: Prepared, started: float | None, before: Mapping[str, Any]
 ) -> Core:
-    request, data = prepared.request, prepared.data
-    ledger = Ledger(
-        parse_budget(request.budget),
-        slots=request.trials_at_once,
-        devices_per_trial=request.gpus_per_trial or 1.0,
-        clock=time.monotonic,
-        started=started,
-        wall_before=float(before.get("budget", {}).get("wall_seconds", 0.0)),
-        starting_before=float(before.get("budget", {}).get("starting_seconds", 0.0)),
-    )
-    studies = open_studies(run)
-    table = Table(run, parse_keep(request.keep))
+    data = prepared.data
 
     def price(architecture: Architecture) -> Price:
         batch = Recipe.from_mapping(architecture.recipe).batch_size
         shape = {"classes": len(data.classes), "channels": data.channels}
         return cost(architecture, **shape, size=data.size, batch=batch)
 
+    return assemble(
+        run, prepared.request, prepared.space, price=price, clock=time.monotonic,
+        started=started, before=before, memory=device_memory(prepared.request.device),
+    )  # fmt: skip
+
+
+def assemble(
+    run: RunDir,
+    request: Request,
+    space: Space | Architecture,
+    *,
+    price: Callable[[Architecture], Price],
+    clock: Callable[[], float],
+    started: float | None = None,
+    before: Mapping[str, Any],
+    memory: int | None = None,
+    studies: Studies | None = None,
+) -> Core:
+    """A session's core with its parts: what a real backend and the simulated one drive.
+
+    before   the state that the session before left (`run.stages()`); {} where there was none
+    studies  instead of those in the run folder
+    """
+    spent = before.get("budget", {})
+    ledger = Ledger(
+        parse_budget(request.budget),
+        slots=request.trials_at_once,
+        devices_per_trial=request.gpus_per_trial or 1.0,
+        clock=clock,
+        started=started,
+        wall_before=float(spent.get("wall_seconds", 0.0)),
+        starting_before=float(spent.get("starting_seconds", 0.0)),
+    )
+    studies = open_studies(run) if studies is None else studies
+    table = Table(run, parse_keep(request.keep))
     proposer = Proposer(
-        space=prepared.space, studies=studies, ledger=ledger, table=table,
-        price=price, seed=request.seed, log=run.log, memory=device_memory(request.device),
+        space=space, studies=studies, ledger=ledger, table=table,
+        price=price, seed=request.seed, log=run.log, memory=memory,
     )  # fmt: skip
     return Core(
         run=run, studies=studies, proposer=proposer, ledger=ledger, table=table,
-        clock=time.monotonic, seed=request.seed,
+        clock=clock, seed=request.seed,
     )  # fmt: skip
 
 

@@ -68,11 +68,10 @@ def state(
 
 
 def _search_rows(stages: Sequence[Stage], full_epochs: int, table: Table) -> list[dict[str, Any]]:
-    held = [row["stage"] for row in table.rows.values()]
     return [
         {
             "name": stage.name,
-            "trials": held.count(stage.name),
+            "trials": table.held(stage.name),
             "epochs": stage.epochs(full_epochs),
             "ranges": stage.ranges(),
         }
@@ -82,7 +81,7 @@ def _search_rows(stages: Sequence[Stage], full_epochs: int, table: Table) -> lis
 
 def _final_row(last: Stage, table: Table) -> list[dict[str, Any]]:
     """The final training as a stage: its ranges are what the finalists span."""
-    rows = [row for row in table.rows.values() if row["stage"] == finals.STAGE]
+    rows = table.final_rows()
     if not rows:
         return []
     spans = {name: [row[name] for row in rows if name in row] for name in last.ranges()}

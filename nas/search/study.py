@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.trial import Trial as Trial  # the core and the proposals hold it, and look not inside
 
 from ..space import Decisions, Hole, Value
+from .journal import Journal
 from .rungs import Rungs
 
 MOST_VALUES = 50  # intermediate values of one trial: the dashboard's first load grows with them
@@ -68,6 +69,12 @@ class Studies:
         self._run = run
         self._sampler = sampler
         self._studies: dict[str, optuna.Study] = {}
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """What is told inside reaches a journal at once, with one wait for the disk."""
+        if isinstance(self._storage, Journal):
+            return self._storage.together()
+        return contextlib.nullcontext()
 
     def names(self) -> list[str]:
         """The stages that have a study, in the order of their making."""
@@ -157,8 +164,9 @@ class Studies:
 
     def begin(self, trial: Trial, number: int, plan: Mapping[str, Any]) -> None:
         """Mark a trial as ours: from here on a crash does not lose it."""
-        trial.set_user_attr("plan", dict(plan))
-        trial.set_user_attr("trial", number)
+        with self.together():
+            trial.set_user_attr("plan", dict(plan))
+            trial.set_user_attr("trial", number)
 
     def report(self, trial: Trial, epoch: int, epochs: int, value: float) -> None:
         """An intermediate value, at most MOST_VALUES of a trial; the last one always."""
@@ -190,18 +198,18 @@ class Studies:
 
         `as_cause`: told in the state of that cause (a duplicate like its original).
         """
-        trial.set_user_attr("cause", cause)
-        for key, attribute in attributes.items():
-            if attribute is not None:
-                trial.set_user_attr(key, attribute)
-        if violation is not None:
-            trial.set_constraint(*violation)
         state = TOLD.get(as_cause or cause, TrialState.PRUNED)
         if state == TrialState.COMPLETE and (value is None or not math.isfinite(value)):
             state = TrialState.FAIL
         told = value if state == TrialState.COMPLETE else None
-        with warnings.catch_warnings():
+        with self.together(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PRUNED without a value is what we mean
+            trial.set_user_attr("cause", cause)
+            for key, attribute in attributes.items():
+                if attribute is not None:
+                    trial.set_user_attr(key, attribute)
+            if violation is not None:
+                trial.set_constraint(*violation)
             self.study(stage).tell(trial, told, state=state)
 
     def _count(self) -> int:

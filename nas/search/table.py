@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import heapq
 import math
 import statistics
 from collections import Counter
@@ -12,6 +14,7 @@ from typing import Any
 from ..rundir import CANDIDATES, RunDir, write_text
 from ..space import Architecture, Decisions, parse
 from . import finals
+from .sheet import Sheet
 from .study import Record
 
 CAUSES = (
@@ -37,8 +40,14 @@ class Table:
     def __init__(self, run: RunDir, keep: int | None) -> None:
         self._run = run
         self._keep = keep
-        self._kept: list[tuple[float, int]] = []
+        self._kept: list[tuple[float, int]] = []  # a heap, the worst first
         self._decisions: dict[int, Decisions] = {}
+        self._sheet = Sheet(HIDDEN)
+        self._ends: Counter[str] = Counter()  # of the search's trials, by cause
+        self._held: Counter[str] = Counter()  # trials by stage
+        self._best: list[tuple[float, int]] = []  # (-validation, trial), best first
+        self._final: list[int] = []
+        self._next = 0
         self.rows: dict[int, dict[str, Any]] = {}
         self.infeasible = 0
         self.duplicates = 0
@@ -47,7 +56,7 @@ class Table:
 
     def next_number(self) -> int:
         """The number of the next trial: one count over all stages."""
-        return max(self.rows, default=-1) + 1
+        return self._next
 
     def put(self, record: Record) -> None:
         """Take up a trial of an earlier session."""
@@ -62,7 +71,7 @@ class Table:
             spent = record.epoch_seconds or record.device_seconds / record.epoch
             self.rows[record.number]["epoch_seconds"] = spent
         if record.cause is not None:
-            self._drop_checkpoints(record.number)
+            self._settle(record.number)
 
     def begin(
         self, number: int, stage: str, decisions: Decisions, plan: Mapping[str, Any], text: str
@@ -88,6 +97,7 @@ class Table:
         fastest = row["epoch_seconds"]  # the first epoch warms the worker up
         row["epoch_seconds"] = epoch_seconds if epoch <= 2 else (fastest + epoch_seconds) / 2
         row.update(epoch=epoch, validation=value, device_seconds=round(device_seconds, 3))
+        self._sheet.change(number)
 
     def end(
         self,
@@ -101,15 +111,11 @@ class Table:
         self.rows[number].update(
             cause=cause, validation=value, device_seconds=round(device_seconds, 3), error=error
         )
-        self._drop_checkpoints(number)
+        self._settle(number)
 
     def save(self, *, force: bool = False) -> None:
-        """trials.csv, in the order of the numbers."""
-        rows = [
-            {key: value for key, value in self.rows[number].items() if key not in HIDDEN}
-            for number in sorted(self.rows)
-        ]
-        self._run.write_trials(rows, force=force)
+        """trials.csv, in the order of the numbers; left out where it was written just now."""
+        self._run.write_trials(lambda: self._sheet.text(self.rows), force=force)
 
     # --- looking ------------------------------------------------------------------------
 
@@ -131,29 +137,32 @@ class Table:
         """Trial 0's row: the textbook that a search is measured against."""
         return self.rows.get(0)
 
-    def ranked(self) -> list[dict[str, Any]]:
+    def ranked(self, most: int | None = None) -> list[dict[str, Any]]:
         """Trained candidates of the search beside trial 0, best first, each network once."""
-        told = [
-            row
-            for row in self.rows.values()
-            if row["stage"] != finals.STAGE
-            and row["cause"] in CANDIDATES
-            and _finite(row["validation"])
-        ]
-        told.sort(key=lambda row: (-row["validation"], row["trial"]))
         reference = self.reference()
         seen = {reference["digest"]} if reference else set()
-        unique = []
-        for row in told:
+        unique: list[dict[str, Any]] = []
+        for _, number in self._best:
+            if most is not None and len(unique) >= most:
+                break
+            row = self.rows[number]
             if row["digest"] not in seen:
                 seen.add(row["digest"])
                 unique.append(row)
         return unique
 
+    def held(self, stage: str) -> int:
+        """How many trials the stage has begun."""
+        return self._held[stage]
+
+    def final_rows(self) -> list[dict[str, Any]]:
+        """The rows of the final training."""
+        return [self.rows[number] for number in self._final]
+
     def best_value(self) -> tuple[int, float] | None:
         """Number and validation of the best trained trial so far, trial 0 included."""
         reference = self.reference()
-        rows = self.ranked()[:1]
+        rows = self.ranked(1)
         if reference and reference["cause"] in CANDIDATES:
             rows.append(reference)
         rows = [row for row in rows if _finite(row["validation"])]
@@ -185,16 +194,14 @@ class Table:
     def _finals(self, job: finals.Job) -> list[dict[str, Any]]:
         return [
             row
-            for row in self.rows.values()
-            if row["stage"] == finals.STAGE
-            and (row["candidate"], row["seed_index"]) == (job.candidate, job.seed_index)
+            for row in self.final_rows()
+            if (row["candidate"], row["seed_index"]) == (job.candidate, job.seed_index)
         ]
 
     def counts(self) -> dict[str, int]:
         """The ends of the search's trials; disjoint, they sum to `total`."""
-        ends = Counter(row["cause"] for row in self.rows.values() if row["stage"] != finals.STAGE)
-        ends["infeasible"] += self.infeasible
-        counts = {cause: ends[cause] for cause in CAUSES}
+        counts = {cause: self._ends[cause] for cause in CAUSES}
+        counts["infeasible"] += self.infeasible
         return {"total": sum(counts.values()), **counts, "duplicates": self.duplicates}
 
     def finalists(self) -> list[dict[str, Any]]:
@@ -204,8 +211,8 @@ class Table:
         stand in for it, with `final` false.
         """
         groups: dict[int, dict[int, dict[str, Any]]] = {}
-        for row in self.rows.values():
-            if row["stage"] == finals.STAGE and _finite(row["validation"]):
+        for row in self.final_rows():
+            if _finite(row["validation"]):
                 seeds = groups.setdefault(row["candidate"], {})
                 known = seeds.get(row["seed_index"])
                 if known is None or row["epoch"] >= known["epoch"]:
@@ -234,6 +241,11 @@ class Table:
 
     def _row(self, number: int, stage: str, decisions: Decisions, plan: Mapping[str, Any]) -> None:
         self._decisions[number] = dict(decisions)
+        self._next = max(self._next, number + 1)
+        self._held[stage] += 1
+        if stage == finals.STAGE:
+            self._final.append(number)
+        self._sheet.change(number)
         self.rows[number] = {
             "trial": number, "stage": stage, "cause": None, "validation": None,
             "epochs": plan["epochs"], "epoch": 0, "device_seconds": 0.0,
@@ -242,6 +254,16 @@ class Table:
             "full_epochs": plan["full_epochs"], "seed_index": plan.get("seed_index"),
             "epoch_seconds": None, **decisions,
         }  # fmt: skip
+
+    def _settle(self, number: int) -> None:
+        """The trial has ended: count it, rank it, and keep the best checkpoints."""
+        row = self.rows[number]
+        self._sheet.change(number)
+        if row["stage"] != finals.STAGE:
+            self._ends[row["cause"]] += 1
+            if row["cause"] in CANDIDATES and _finite(row["validation"]):
+                bisect.insort(self._best, (-row["validation"], number))
+        self._drop_checkpoints(number)
 
     def _drop_checkpoints(self, number: int) -> None:
         row = self.rows[number]
@@ -252,11 +274,9 @@ class Table:
         if not trained or not _finite(value):
             self._drop(number)
             return
-        self._kept.append((value, number))
+        heapq.heappush(self._kept, (value, number))
         if len(self._kept) > self._keep:
-            worst = min(self._kept)
-            self._kept.remove(worst)
-            self._drop(worst[1])
+            self._drop(heapq.heappop(self._kept)[1])
 
     def _drop(self, number: int) -> None:
         with contextlib.suppress(OSError):

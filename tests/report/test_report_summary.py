@@ -11,6 +11,7 @@ import pytest
 
 from nas.report.overview import run_row
 from nas.report.summary import summary
+from nas.search.sheet import Sheet
 
 from .conftest import RESULTS, ended, finalist
 
@@ -79,7 +80,10 @@ def test_best_so_far_counts_whole_trainings_only(make_run, row):
         row(0, "finished", 0.8), row(1, "pruned", 0.99), row(2, "stalled", 0.85),
         row(3, None, 0.95), row(4, "finished", float("nan")), row(5, "finished", 0.97, "final"),
     ]  # fmt: skip
-    run.write_trials(rows, force=True)
+    sheet = Sheet()
+    for each in rows:
+        sheet.change(each["trial"])
+    run.write_trials(lambda: sheet.text({each["trial"]: each for each in rows}))
     assert summary(run)["best_so_far"] == {"trial": 2, "validation": 0.85}
     assert run_row(run)["validation"] == 0.85
 

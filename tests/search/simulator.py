@@ -1,8 +1,7 @@
-"""The core on a virtual clock: what Ray does, in one loop, with learning curves by formula."""
+"""The product's simulated backend on a small space of the tests' own."""
 
 from __future__ import annotations
 
-import heapq
 import math
 import random
 from collections.abc import Callable, Mapping
@@ -10,17 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.rundir import Request, RunDir
-from nas.search.core import Core
-from nas.search.journal import open_journal
-from nas.search.ledger import Ledger
-from nas.search.proposals import Proposer
-from nas.search.strategies import STRATEGIES
-from nas.search.study import Studies
-from nas.search.table import Table
-from nas.search.work import Ask, Signal
-from nas.space import Architecture, Space, parse
-from nas.units import parse_budget
+from nas.search import simulated
+from nas.search.simulated import exploded, trained
+from nas.search.work import Ask
+from nas.space import Architecture, parse
 
 TEXT = """
 name: simulated
@@ -36,9 +28,6 @@ recipe:
 limits: {params: 1M}
 """
 
-Curve = Callable[[Ask, Mapping[str, Any], int], dict[str, Any]]
-
-
 @dataclass(frozen=True)
 class Price:
     params: int
@@ -49,27 +38,14 @@ class Price:
         return int(getattr(self, name))
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def quadratic(ask: Ask, recipe: Mapping[str, Any], epoch: int) -> dict[str, Any]:
     """Best at lr 0.1; over lr 3 it explodes in its first epoch."""
     lr = float(recipe.get("lr", 0.1))
     if lr > 3:
-        return {
-            "stop": "exploded",
-            "violation": math.log(lr),
-            "epoch": epoch,
-            "validation": math.nan,
-        }
+        return exploded(epoch, lr)
     noise = random.Random(ask.seed).gauss(0, 0.002)
     height = 0.9 - 0.1 * abs(math.log10(lr / 0.1))
-    return {"epoch": epoch, "validation": height * (1 - math.exp(-epoch / 3)) + noise}
+    return trained(epoch, height * (1 - math.exp(-epoch / 3)) + noise)
 
 
 def price(architecture: Architecture) -> Price:
@@ -79,8 +55,8 @@ def price(architecture: Architecture) -> Price:
     return Price(1000 * width * depth, 10_000 * width * depth, 10**6)
 
 
-class Simulation:
-    """One session over a run folder; make another one on the same folder to resume."""
+class Simulation(simulated.Simulation):
+    """One session over a run folder, with the tests' defaults."""
 
     def __init__(
         self,
@@ -90,70 +66,17 @@ class Simulation:
         text: str = TEXT,
         slots: int = 2,
         strategy: str = "random",
-        curve: Curve = quadratic,
-        epoch_seconds: Callable[[Ask], float] = lambda ask: 1.0,
-        seed: int = 0,
+        curve: simulated.Curve = quadratic,
         keep: int | None = 20,
         price: Callable[[Architecture], Price] = price,
+        **options: Any,
     ) -> None:
-        loaded = parse(text, path="simulated.yaml")
-        self.space: Space | Architecture = loaded
-        self.clock = Clock()
-        self.curve, self.epoch_seconds, self.slots = curve, epoch_seconds, slots
-        if folder.exists():
-            self.run = RunDir.open(folder)
-        else:
-            request = Request(
-                "simulated.yaml", "simulated", "", "", False, "none", budget, strategy, seed
-            )
-            self.run = RunDir.create(folder, request, text, {})
-        before = self.run.stages().get("budget", {})
-        self.ledger = Ledger(
-            parse_budget(budget), slots=slots, devices_per_trial=1.0, clock=self.clock,
-            wall_before=before.get("wall_seconds", 0.0),
-            starting_before=before.get("starting_seconds", 0.0),
+        super().__init__(
+            parse(text, path="simulated.yaml"), curve, budget=budget, folder=folder, gpus=slots,
+            strategy=strategy, keep="all" if keep is None else f"top:{keep}", price=price,
+            **options,
         )  # fmt: skip
-        make = STRATEGIES.get(strategy)
-        self.studies = Studies(open_journal(self.run.journal), "run", lambda n: make(seed + n))
-        self.table = Table(self.run, keep)
-        proposer = Proposer(
-            space=loaded, studies=self.studies, ledger=self.ledger, table=self.table,
-            price=price, seed=seed, log=self.run.log,
+        self.table, self.ledger, self.studies = (
+            self.core.table, self.core.ledger, self.core._studies,
         )  # fmt: skip
-        self.core = Core(
-            run=self.run, studies=self.studies, proposer=proposer, ledger=self.ledger,
-            table=self.table, clock=self.clock, seed=seed,
-        )  # fmt: skip
-        self.asked: list[Ask] = []
-        self.trained: dict[int, list[int]] = {}
-        self._events: list[tuple[float, int, Ask, int]] = []
-        self._checkpoints: dict[int, int] = {}
-
-    def go(self, until: Callable[[Simulation], bool] = lambda _: False) -> dict[str, Any] | None:
-        """Run to the end, or leave as a SIGKILL would when `until` says so."""
-        while not until(self):
-            while len(self._events) < self.slots:
-                work = self.core.next()
-                if work is Signal.DONE and not self._events:
-                    return self.core.finish()
-                if not isinstance(work, Ask):
-                    break
-                self.asked.append(work)
-                self.core.on_start(work.number)
-                self._push(work, work.known_epoch + 1)
-            self._step()
-        return None
-
-    def _push(self, ask: Ask, epoch: int) -> None:
-        end = self.clock.now + self.epoch_seconds(ask)
-        heapq.heappush(self._events, (end, ask.number, ask, epoch))
-
-    def _step(self) -> None:
-        assert self._events, "nothing runs and nothing is asked: a hang"
-        self.clock.now, _, ask, epoch = heapq.heappop(self._events)
-        loaded = parse(ask.architecture, path="architecture.yaml")
-        assert isinstance(loaded, Architecture)
-        report = {"kind": "epoch", **self.curve(ask, loaded.recipe, epoch)}
-        self.trained.setdefault(ask.number, []).append(epoch)
-        if not self.core.on_report(ask.number, report):
-            self._push(ask, epoch + 1)
+        self.trained = self.epochs

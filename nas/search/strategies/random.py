@@ -6,5 +6,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 
 def random(seed: int) -> BaseSampler:
-    """Optuna's random sampler."""
+    """Optuna's random sampler.
+
+    With one worker or several, the suggestions of a stage are the same: the n-th draw depends on
+    nothing but the seed.
+    """
     return RandomSampler(seed=seed)
