@@ -169,7 +169,8 @@ class Core:
             plan = self._studies.stage_record(finals.STAGE)
             if plan["budget"] == self.ledger.budget.text:
                 self.stopped = str(plan["stopped"])
-                self._finals.take_up(plan["jobs"])
+                if plan.get("whole", True):
+                    self._finals.take_up(plan["jobs"])
         self._finals.reserve()
         self._proposer.take_up(searching=self.stopped is None)
 
@@ -385,8 +386,10 @@ class Core:
 
     def _next_final(self) -> Ask | Signal:
         if not self._finals.planned:
-            if any(live.ask.stage != finals.STAGE for live in self._live.values()):
-                return Signal.WAIT
+            running = sum(live.ask.stage != finals.STAGE for live in self._live.values())
+            if running:  # nobody waits for them who need not
+                early = self._finals.early(running)
+                return Signal.WAIT if early is None else self._begin_early(early)
             self._plan_finals()
         job = None if self.ledger.spent() else self._finals.next(len(self._live))
         if job is not None:
@@ -398,17 +401,26 @@ class Core:
         if note:
             self._note(note)
         jobs = self._finals.record()
+        self._record_finals(jobs, whole=True)
+        self.run.log(f"the final training begins: {len(jobs)} trainings")
+        self._remember()
+
+    def _begin_early(self, job: finals.Job) -> Ask:
+        if finals.STAGE not in self._studies.names():
+            self._record_finals([], whole=False)
+        return self._begin_final(job)
+
+    def _record_finals(self, jobs: list[dict[str, Any]], *, whole: bool) -> None:
+        """`whole`: all of the plan; else the search's last trials may still change it."""
         record = {
             "name": finals.STAGE, "budget": self.ledger.budget.text, "stopped": self.stopped,
-            "jobs": jobs,
+            "jobs": jobs, "whole": whole,
         }  # fmt: skip
         if finals.STAGE in self._studies.names():
             self._studies.study(finals.STAGE).set_user_attr("stage", record)
         else:
             self._studies.create(finals.STAGE, record)
             self._studies.finish_creating(finals.STAGE)
-        self.run.log(f"the final training begins: {len(jobs)} trainings")
-        self._remember()
 
     def _final_seconds(self) -> float:
         """Wall seconds that the final training still takes, as forecast."""

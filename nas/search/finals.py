@@ -97,6 +97,23 @@ class Finals:
                 return job
         return None
 
+    def early(self, running: int) -> Job | None:
+        """A training that the plan will hold whatever the search's last trials come to, of which
+        `running` are under way; None: there is none yet.
+
+        Trial 0's, and those of candidates that so few cannot push out. Where time is bounded the
+        last trials are stopped at their next report, so nothing is gained: None.
+        """
+        entrants = self._entrants()
+        jobs = None if self._ledger.timed else self._largest(entrants)
+        if not jobs:
+            return None
+        candidates = len({job.candidate for job in jobs} - {0})
+        others = [row["trial"] for row in entrants if row["trial"] != 0]
+        sure = {0, *others[: max(0, candidates - running)]}
+        wanted = (job for job in jobs if job.candidate in sure)
+        return next((job for job in wanted if not self._rows.has_final(job)), None)
+
     def seconds(self) -> float:
         """What the jobs to come are expected to take, on one slot."""
         return sum(job.seconds for job in self._jobs)
@@ -117,10 +134,12 @@ class Finals:
         for candidates, seeds in PLANS:
             if not ledger.timed and (candidates, seeds) == SMALLEST_UNTIMED:
                 return _jobs(entrants[: candidates + 1], seeds, ledger)
-            jobs = _jobs(entrants[: candidates + 1], seeds, ledger)
-            jobs = [job for job in jobs if not self._rows.has_final(job)]
-            costs = [job.cost for job in jobs]
-            fits = ledger.fits(costs, busy) if ledger.timed else ledger.worth(costs, UNTIMED_SHARE)
+            whole = _jobs(entrants[: candidates + 1], seeds, ledger)
+            jobs = [job for job in whole if not self._rows.has_final(job)]
+            if ledger.timed:
+                fits = ledger.fits([job.cost for job in jobs], busy)
+            else:  # some may have begun early: their cost counts as the others'
+                fits = ledger.worth([job.cost for job in whole], UNTIMED_SHARE)
             if fits:
                 return jobs
         return None

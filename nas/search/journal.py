@@ -35,7 +35,7 @@ class KernelLock(BaseJournalFileLock):
         self._depth = 0
 
     def acquire(self) -> bool:
-        """Wait for the lock; the kernel frees it when its holder dies. May be taken again within."""
+        """Wait for the lock; the kernel frees it when its holder dies. Reentrant."""
         self._depth += 1
         if self._depth > 1:
             return True

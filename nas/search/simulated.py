@@ -24,10 +24,11 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..models import cost
 from ..rundir import Request, RunDir
@@ -42,6 +43,7 @@ from .work import Ask, Signal
 
 IMAGE = {"classes": 10, "channels": 3, "size": 32}  # what networks are priced for
 
+T = TypeVar("T")
 Report = dict[str, Any]
 Curve = Callable[[Ask, Mapping[str, Any], int], Report]
 Pace = Callable[[Ask], float]
@@ -71,7 +73,11 @@ def broke(error: str) -> Report:
 
 def out_of_memory() -> Report:
     """The candidate does not fit its device."""
-    return {"kind": "failed", "cause": "out_of_memory", "error": "torch.OutOfMemoryError: simulated"}
+    return {
+        "kind": "failed",
+        "cause": "out_of_memory",
+        "error": "torch.OutOfMemoryError: simulated",
+    }
 
 
 def died(error: str = "the worker died") -> Report:
@@ -99,6 +105,26 @@ def read(ask: Ask) -> Architecture:
     loaded = parse(ask.architecture, path=f"trials/{ask.number}/architecture.yaml")
     assert isinstance(loaded, Architecture)
     return loaded
+
+
+class _Recipe(Mapping[str, Any]):
+    """A trial's recipe, read when it is looked at: reading takes longer than many a curve."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    @cached_property
+    def _values(self) -> Mapping[str, Any]:
+        return read(self._ask).recipe
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 # --- the session ------------------------------------------------------------------------------
@@ -131,7 +157,12 @@ def priced(architecture: Architecture) -> Price:
 
 
 def simulate(
-    space: str | Path | Space | Architecture, curve: Curve, *, budget: str, folder: Path, **options: Any
+    space: str | Path | Space | Architecture,
+    curve: Curve,
+    *,
+    budget: str,
+    folder: Path,
+    **options: Any,
 ) -> Simulation:
     """Search to the end; `options` are those of Simulation. A folder that holds a run: resume."""
     simulation = Simulation(space, curve, budget=budget, folder=folder, **options)
@@ -152,6 +183,7 @@ class Simulation:
     asked               what was handed out, in order
     epochs              number -> the epochs that were trained in this session
     waits               real seconds from a slot's last word to its next trial, one a hand-out
+    spent               real and processor seconds of the driver so far, at every hand-out
     state               what `go` came to; None before
     """
 
@@ -191,6 +223,8 @@ class Simulation:
         self.asked: list[Ask] = []
         self.epochs: dict[int, list[int]] = {}
         self.waits: list[float] = []
+        self.spent: list[tuple[float, float]] = []
+        self._wall = self._cpu = 0.0
         self.state: dict[str, Any] | None = None
         self._busy: list[_Busy] = []
         self._spans: list[tuple[float, float]] = []
@@ -214,23 +248,38 @@ class Simulation:
         held = sum(max(0.0, min(stop, end) - start) for start, stop in self._spans)
         return held / max(self.slots * end, 1e-9)
 
+    def spans_until_now(self) -> list[tuple[float, float]]:
+        """When trials held devices: (from, to), a word at a time, up to the present moment."""
+        now = self.clock.now
+        return [(start, min(stop, now)) for start, stop in self._spans if start < now]
+
     def _fill(self) -> Ask | Signal | None:
         """Hand work to every free slot."""
         work: Ask | Signal | None = None
         while len(self._busy) < self.slots:
-            work = self.core.next()
+            work = self._drive(self.core.next)
             if not isinstance(work, Ask):  # the slot waits for other trials, not for the driver
                 self._free_since = [time.perf_counter()] * len(self._free_since)
                 break
             self.waits.append(time.perf_counter() - self._free_since.pop())
+            self.spent.append((self._wall, self._cpu))
             self.asked.append(work)
-            self.core.on_start(work.number)
+            self._drive(self.core.on_start, work.number)
             done = max(work.known_epoch, self._checkpoints.get(work.number, 0))
             if done:  # the worker tells the epoch of its checkpoint once more
                 heapq.heappush(self._busy, _Busy(self.clock.now, work.number, work, done, 0.0))
             else:
                 self._train(work, 1, self._epoch_seconds(work))
         return work
+
+    def _drive(self, call: Callable[..., T], *words: object) -> T:
+        """The driver's part, timed."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            return call(*words)
+        finally:
+            self._wall += time.perf_counter() - wall
+            self._cpu += time.process_time() - cpu
 
     def _train(self, ask: Ask, epoch: int, seconds: float) -> None:
         """Hold the slot until the trial's next word."""
@@ -246,10 +295,10 @@ class Simulation:
         said = self._report(busy, again)
         before = time.perf_counter()
         if said["kind"] == "died":
-            self.core.on_death(ask.number, str(said["error"]))
+            self._drive(self.core.on_death, ask.number, str(said["error"]))
             stop = True
         else:
-            stop = self.core.on_report(ask.number, said)
+            stop = self._drive(self.core.on_report, ask.number, said)
         if stop:
             self._free_since.append(before)
         elif busy.left > 0:
@@ -262,7 +311,7 @@ class Simulation:
         if busy.left > 0:
             return {"kind": "pause", "share": 1 - busy.left / seconds}
         if ask.number not in self._recipes:
-            self._recipes[ask.number] = read(ask).recipe
+            self._recipes[ask.number] = _Recipe(ask)
         recipe = self._recipes[ask.number]
         said = {"kind": "epoch", "seconds": seconds, **self._curve(ask, recipe, busy.epoch)}
         if not again and said["kind"] == "epoch":

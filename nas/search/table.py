@@ -62,15 +62,16 @@ class Table:
         """Take up a trial of an earlier session."""
         assert record.number is not None
         decisions = record.plan.get("decisions") or record.decisions
+        cause = None if record.running else record.cause  # a crash may come between the two
         self._row(record.number, record.stage, decisions, record.plan)
         self.rows[record.number].update(
-            cause=record.cause, validation=record.value, epoch=record.epoch,
+            cause=cause, validation=record.value, epoch=record.epoch,
             device_seconds=round(record.device_seconds, 3), error=record.error,
         )  # fmt: skip
         if record.epoch:
             spent = record.epoch_seconds or record.device_seconds / record.epoch
             self.rows[record.number]["epoch_seconds"] = spent
-        if record.cause is not None:
+        if cause is not None:
             self._settle(record.number)
 
     def begin(

@@ -57,16 +57,12 @@ class Excerpt:
         if len(self._ended) <= MOST:
             return self._ended
         best = {number for _, number in self._best}
-        newest = self._ended[-NEWEST:]
-        wanted = MOST - NEWEST - sum(number < newest[0].number for number in best)
-        count = len(self._ended) - NEWEST
-        places = {place * count // wanted for place in range(wanted)}
-        older = [
-            trial
-            for place, trial in enumerate(self._ended[:count])
-            if place in places or trial.number in best
-        ]
-        return [*older, *newest]
+        older, newest = self._ended[:-NEWEST], self._ended[-NEWEST:]
+        kept = [trial for trial in older if trial.number in best]
+        others = [trial for trial in older if trial.number not in best]
+        wanted = MOST - NEWEST - len(kept)
+        kept += [others[place * len(others) // wanted] for place in range(wanted)]
+        return [*sorted(kept, key=lambda trial: trial.number), *newest]
 
 
 class _View(Study):

@@ -1,0 +1,157 @@
+"""What 10,000 trials on 256 virtual GPUs cost the driver; prints JSON.
+
+    python -m tests.benchmarks.scale [--trials 10000] [--gpus 256] [--budget 40gpu-h] [--folder .]
+
+The product's own driver (core, TPE, journal, run folder, stages, final training) on a virtual
+clock: a trial is a formula, the length of its epochs spreads tenfold. Seconds of the driver are
+real, those of the devices virtual. Run it on a real disk: the journal waits for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.search.simulated import Simulation, exploded, out_of_memory, trained
+from nas.search.work import Ask
+
+SPACE = "tiny"
+SIZES = (1000, 2000, 5000, 10_000)
+
+
+def curve(ask: Ask, recipe: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+    """Best at lr 0.1, explodes above 0.9; one trial in a hundred has no room."""
+    source = random.Random(ask.seed)
+    lr, decay = float(recipe["lr"]), float(recipe["weight_decay"])
+    if lr > 0.9:
+        return exploded(epoch, 5.0)
+    if source.random() < 0.01 and ask.number:
+        return out_of_memory()
+    height = 0.9 - 0.1 * abs(math.log10(lr / 0.1)) - 0.02 * abs(math.log10(decay / 1e-4))
+    return trained(epoch, height * (1 - math.exp(-epoch / 3)) + source.gauss(0, 0.002))
+
+
+def epoch_seconds(ask: Ask) -> float:
+    """1 to 10 s, the same for all epochs of a trial."""
+    return float(10 ** random.Random(ask.seed + 1).random())
+
+
+class Sizes:
+    """Looks at the folder when so many trials have been begun."""
+
+    def __init__(self, most: int) -> None:
+        self._wanted = [size for size in SIZES if size < most]
+        self.found: dict[int, dict[str, float]] = {}
+        self.search_end: float | None = None
+
+    def __call__(self, simulation: Simulation) -> bool:
+        if self._wanted and len(simulation.asked) >= self._wanted[0]:
+            self.look(simulation, self._wanted.pop(0))
+        if self.search_end is None and simulation.core.stopped is not None:
+            self.search_end = simulation.clock.now
+        return False
+
+    def look(self, simulation: Simulation, size: int) -> None:
+        run = simulation.run
+        files = [file for file in run.path.rglob("*") if file.is_file()]
+        self.found[size] = {
+            "journal_mib": round(run.journal.stat().st_size / 2**20, 2),
+            "run_folder_mib": round(sum(file.stat().st_size for file in files) / 2**20, 2),
+            "peak_memory_mib": round(peak_memory(), 1),
+        }
+
+
+def peak_memory() -> float:
+    """Of this process: the driver and the simulated devices, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def by_thousands(spent: Sequence[tuple[float, float]], of: int) -> list[float]:
+    """Milliseconds of the driver a trial, a thousand at a time; `of`: 0 real, 1 processor."""
+    marks = [*spent[::1000], spent[-1]]
+    counts = [1000] * ((len(spent) - 1) // 1000) + [(len(spent) - 1) % 1000]
+    pairs = zip(marks, marks[1:], counts, strict=False)
+    return [round(1000 * (b[of] - a[of]) / n, 2) for a, b, n in pairs if n]
+
+
+def shown(run: Path) -> dict[str, float]:
+    """Seconds of `nas show` and `nas runs`, each a process of its own: the median of five."""
+    commands = {"nas_show": ["show", str(run)], "nas_runs": ["runs", "--dir", str(run.parent)]}
+    found = {}
+    for name, words in commands.items():
+        seconds = []
+        for _ in range(5):
+            before = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-m", "nas", *words], check=True, stdout=subprocess.DEVNULL
+            )
+            seconds.append(time.perf_counter() - before)
+        found[f"{name}_seconds"] = round(statistics.median(seconds), 2)
+    return found
+
+
+def measure(budget: str, gpus: int, strategy: str, run: Path) -> dict[str, Any]:
+    """One search, with the figures of its driver."""
+    simulation = Simulation(
+        SPACE, curve, budget=budget, gpus=gpus, strategy=strategy, folder=run,
+        epoch_seconds=epoch_seconds,
+    )  # fmt: skip
+    sizes = Sizes(10**9)
+    begun = time.perf_counter()
+    simulation.go(sizes)
+    sizes.look(simulation, len(simulation.asked))
+    waits = sorted(simulation.waits[gpus:])  # the first are all asked for at once
+    wall, cpu = by_thousands(simulation.spent, 0), by_thousands(simulation.spent, 1)
+    assert simulation.state is not None
+    return {
+        "budget": budget, "virtual_gpus": gpus, "strategy": strategy,
+        "trials": len(simulation.asked), "counts": simulation.state["trials"],
+        "stages": {stage["name"]: stage["trials"] for stage in simulation.state["stages"]},
+        "seconds_of_the_benchmark": round(time.perf_counter() - begun, 1),
+        "driver_ms_per_trial": wall,
+        "driver_cpu_ms_per_trial": cpu,
+        "mean_ms_per_trial": round(1000 * simulation.spent[-1][0] / len(simulation.spent), 2),
+        "slot_waits_ms": {
+            "median": round(1000 * statistics.median(waits), 2),
+            "99%": round(1000 * waits[int(0.99 * len(waits))], 2),
+            "most": round(1000 * waits[-1], 2),
+            "over_100": sum(wait > 0.1 for wait in waits),
+        },
+        "virtual_seconds": round(simulation.clock.now, 1),
+        "utilisation": {
+            "until_the_search_part_ends": round(simulation.utilisation(sizes.search_end), 4),
+            "whole_run": round(simulation.utilisation(), 4),
+        },
+        "sizes": sizes.found,
+        **shown(run),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """One search; prints JSON."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--trials", type=int, default=10_000)
+    options.add_argument("--budget", help="instead of a number of trials, such as 100gpu-h")
+    options.add_argument("--gpus", type=int, default=256)
+    options.add_argument("--strategy", default="tpe")
+    options.add_argument("--folder", help="on the disk to measure; the temporary one by default")
+    asked = options.parse_args()
+    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+        run = Path(folder) / "runs" / "scale"
+        found = measure(asked.budget or f"{asked.trials}trials", asked.gpus, asked.strategy, run)
+        print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
