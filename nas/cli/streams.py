@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +85,7 @@ def lasting() -> Iterator[None]:
             signal.signal(signal.SIGHUP, hangup)
 
 
-def gone(stream: TextIO) -> bool:
+def gone(stream: IO[str]) -> bool:
     """Whether nobody reads it any more."""
     return bool(getattr(stream, "gone", False))
 

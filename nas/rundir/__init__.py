@@ -28,3 +28,5 @@ from .folder import RunDir as RunDir
 from .folder import Status as Status
 from .folder import list_runs as list_runs
 from .folder import to_yaml as to_yaml
+from .lock import NAME as NAME
+from .lock import abandoned as abandoned

@@ -146,6 +146,12 @@ def holder(folder: Path) -> str | None:
     return None
 
 
+def abandoned(folder: Path) -> str | None:
+    """`pid N on HOST` of a holder that died without releasing the folder, else None."""
+    found = read(folder / NAME)
+    return None if found is None or holder(folder) is not None else str(found)
+
+
 def read(file: Path) -> Holder | None:
     """Who the file names. It is opened anew: network file systems look at the server then."""
     try:
