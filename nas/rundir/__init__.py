@@ -16,6 +16,7 @@ from .files import is_full as is_full
 from .files import leftovers as leftovers
 from .files import patient as patient
 from .files import settle as settle
+from .files import write_all as write_all
 from .files import write_bytes as write_bytes
 from .files import write_checkpoint as write_checkpoint
 from .files import write_text as write_text

@@ -49,10 +49,11 @@ def write_text(path: Path, text: str) -> None:
 def _write(path: Path, content: bytes, previous: Path | None = None) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            write_all(handle, content)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         os.chmod(temporary, 0o644)
         if previous is not None:
             with contextlib.suppress(FileNotFoundError):
@@ -63,6 +64,13 @@ def _write(path: Path, content: bytes, previous: Path | None = None) -> None:
             os.unlink(temporary)
         raise
     flush_folder(path.parent)
+
+
+def write_all(handle: int, content: bytes) -> None:
+    """A write that meets the end of the disk gives the number of bytes that still fitted."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(handle, left) :]
 
 
 def flush_folder(folder: Path) -> None:

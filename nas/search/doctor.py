@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,8 +55,7 @@ def examine(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:
     except NasError as error:
         yield Finding(".", str(error), None)
         return
-    if not run.environment:
-        yield _environment(run, mend)
+    yield from _environment(run, mend)
     yield from take_stock_of_trials(run, space, studies, mend=mend)
     records = [record for name in names for record in studies.records(name)]
     own = [r for r in records if r.number is not None and r.carried_from is None]
@@ -72,11 +72,17 @@ def _space(run: RunDir, request: Request) -> Space | Architecture:
     return parse(run.space_text, path=str(file))
 
 
-def _environment(run: RunDir, mend: bool) -> Finding:
+def _environment(run: RunDir, mend: bool) -> Iterator[Finding]:
+    file = run.path / "environment.json"
+    try:
+        if isinstance(json.loads(file.read_text()), dict):
+            return
+    except (OSError, ValueError):
+        pass
     if mend:
-        write_text(run.path / "environment.json", "{}\n")
+        write_text(file, "{}\n")
     what = "it cannot be read: versions and hardware of the run's beginning are lost"
-    return Finding("environment.json", what, "left empty; nothing depends on it")
+    yield Finding(file.name, what, "left empty; nothing depends on it")
 
 
 def _trials(

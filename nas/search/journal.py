@@ -38,7 +38,7 @@ class KernelLock(BaseJournalFileLock):
         self._depth = 0
 
     def acquire(self) -> bool:
-        """Wait for the lock; the kernel frees it when its holder dies. May be taken again within."""
+        """Wait for the lock; the kernel frees it when its holder dies. He may take it again."""
         self._depth += 1
         if self._depth > 1:
             return True
@@ -58,7 +58,7 @@ class KernelLock(BaseJournalFileLock):
 
 
 class JournalFile(JournalFileBackend):
-    """Optuna's file backend, whose writing can be held back for a while, and whole or not at all."""
+    """Optuna's file backend: records are written whole or not at all, and many at once."""
 
     def __init__(self, path: Path) -> None:
         self._kernel_lock = KernelLock(path)
