@@ -210,16 +210,18 @@ def test_accuracy(
     ).accuracy
 
 
-def best(run: RunDir, data: ImageData, *, device: str = "cpu") -> dict[str, Any]:
+def best(
+    run: RunDir, data: ImageData, *, device: str = "cpu", again: bool = False
+) -> dict[str, Any]:
     """Export the winner and trial 0's network of a search that came to its end; the last state.
 
     Both are tested, once, at the end of the search: not where it was broken off, since it may go
     on. What came of it stands in stages.json under `results`; a second call finds it there and
-    does nothing.
+    does nothing, unless it is wanted `again`.
     """
     state = run.stages()
     finalists = state.get("finalists") or []
-    if not finalists or _exported(run, state):
+    if not finalists or (_exported(run, state) and not again):
         return state
     winner = finalists[0]
     reference = next((entry for entry in finalists if entry["candidate"] == 0), None)

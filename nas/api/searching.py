@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ..models import cost
 from ..rundir import Request, RunDir
 from ..search import request as requests
 from ..search import run as driver
+from ..search.disk import Disk
 from ..search.request import Prepared
 from ..search.run import View
 from ..space import Architecture, Space
@@ -23,10 +24,14 @@ from .run import Run
 
 @dataclass(frozen=True)
 class Session:
-    """A run's folder and what is to be done in it; `prepared` None: it is finished."""
+    """A run's folder and what is to be done in it; `prepared` None: it is finished.
+
+    `said`: what was found on the way, such as the lock of a host that died.
+    """
 
     run: RunDir
     prepared: Prepared | None
+    said: str | None = None
 
 
 def search(
@@ -134,15 +139,26 @@ def reopen(path: str | Path, budget: str | None, asked: Mapping[str, Any]) -> Se
         _check_larger(run, budget)
     elif state.get("ended") and (state.get("results") or not state.get("finalists")):
         return Session(run, None)
-    return Session(*requests.reopen(path, budget))
+    return Session(*requests.reopen(path, budget), run.taken_over)
 
 
-def carry_out(session: Session, *, view: View | None = None, started: float | None = None) -> Run:
-    """Search, then export; what a crash broke off between the two is made up for."""
+def carry_out(
+    session: Session,
+    *,
+    view: View | None = None,
+    started: float | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Search, then export; what a crash broke off between the two is made up for.
+
+    `say` is called with what a person should know at once: what was found damaged and mended, a
+    full disk. Raises DiskFull where the disk stays full: nothing is lost, the run can be resumed.
+    """
     run, prepared = session.run, session.prepared
     if prepared is not None:
-        with run.lock():
-            driver.search(run, prepared, view=view, started=started)
+        disk = Disk(run, say=say)
+        with run.lock(), disk.patience():
+            driver.search(run, prepared, view=view, started=started, disk=disk, say=say)
             export.best(run, prepared.data, device=prepared.request.device)
     return Run(run)
 

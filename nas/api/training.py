@@ -14,7 +14,7 @@ from ..data import ImageData, locate
 from ..data import load as load_data
 from ..errors import NasError, RunError, UserError
 from ..models import cost
-from ..rundir import RunDir, write_text
+from ..rundir import RunDir, settle, write_text
 from ..search import trainable
 from ..search.request import check_default, pick_device
 from ..search.work import Ask
@@ -122,6 +122,11 @@ def _train(
     )  # fmt: skip
     last: Report = {}
     for report in trainable.train(ask, data, device):
+        if "full" in report:
+            raise NasError(
+                f"{report['full']} cannot be written, the disk is full: free some space, then give "
+                "the same command again, which goes on where this one stopped"
+            )
         if report["kind"] != "epoch":
             continue
         last = report
@@ -132,6 +137,7 @@ def _train(
                 f"the training broke down in epoch {report['epoch']} ({report['stop']}): lower "
                 "recipe.lr, or give it a warm-up (recipe.warmup_epochs)"
             )
+    settle(folder)
     weights = export.read_weights(folder / "checkpoint.pt")
     price = cost(architecture, classes=data.num_classes, channels=data.channels, size=data.size)
     result = {

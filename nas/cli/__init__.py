@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -22,7 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = _run(arguments)
     except NasError as error:  # one sentence and an exit code, no traceback
-        print(f"error: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may have been closed
+            print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130

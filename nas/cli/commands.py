@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import UserError
 from .dashboard import dashboard
 from .describe import describe
+from .doctor import doctor
 from .predict import predict
 from .runs import runs
 from .scale import scale
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "dashboard": dashboard,
     "stop": stop,
+    "doctor": doctor,
     "predict": predict,
     "test": evaluate,
 }

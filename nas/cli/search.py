@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import typer
 from ..errors import UserError
 from . import STARTED
 from .plugins import Plugins
-from .streams import console, print_json, result_alone
+from .streams import WIDE, console, gone, lasting, print_json, result_alone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,7 +92,7 @@ def search(
         "plugins": plugin,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
-    with result_alone(as_json) as result:
+    with lasting(), result_alone(as_json) as result:
         output = Output(console(stderr=as_json), result, as_json, quiet, verbose)
         if dry_run:
             if resume is not None:
@@ -130,6 +131,10 @@ class Output:
             return nullcontext()
         return self.screen.status(what)
 
+    def say(self, sentence: str) -> None:
+        """What a person should know at once, however quiet it is to be."""
+        self.screen.print(sentence, style="yellow", soft_wrap=True)
+
 
 def constants(entries: Sequence[str] | None) -> dict[str, str] | None:
     """`["recipe.epochs=20"]` -> `{"recipe.epochs": "20"}`. Raises UserError."""
@@ -147,10 +152,10 @@ def constants(entries: Sequence[str] | None) -> dict[str, str] | None:
 
 
 def exit_code(found: Mapping[str, Any]) -> int:
-    """0 the budget is spent or all is done, 1 nothing survived, 130 interrupted."""
+    """0 the budget is spent or all is done, 1 something failed, 130 interrupted."""
     if found["stopped"] in (None, "interrupted"):
         return 130
-    return 1 if found["best"] is None or found["stopped"] == "error" else 0
+    return 1 if found["best"] is None or found["stopped"] in ("error", "disk full") else 0
 
 
 def _interrupted_early(
@@ -219,8 +224,10 @@ def _carry_out(output: Output, session: Session) -> int:
         screen.print(f"{run.name} is finished already; here is what it found.")
     elif not output.quiet:
         show_start(screen, searching.facts(session))
+    if session.said:
+        output.say(session.said)
     with watching(screen, run.log_file, quiet=output.quiet, verbose=output.verbose) as view:
-        searching.carry_out(session, view=view, started=STARTED)
+        searching.carry_out(session, view=view, started=STARTED, say=output.say)
     found = summary(run)
     return _tell(output, found, 0 if session.prepared is None else exit_code(found))
 
@@ -235,4 +242,18 @@ def _tell(output: Output, found: dict[str, Any], code: int) -> int:
         show_summary(output.screen, found)
     if output.as_json:
         print_json(found, output.result)
+    if gone(output.screen.file) or gone(output.result):
+        _leave_in_log(found)
     return code
+
+
+def _leave_in_log(found: dict[str, Any]) -> None:
+    """Nobody reads what is printed: who comes back looks into the log."""
+    from rich.console import Console
+
+    from ..report.tables import show_summary
+    from ..rundir import RunDir
+
+    text = io.StringIO()
+    show_summary(Console(file=text, width=WIDE, highlight=False, emoji=False, markup=False), found)
+    RunDir.open(found["run"]).log(f"the terminal was closed meanwhile\n{text.getvalue()}")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+GONE = (errno.EIO, errno.EPIPE, errno.ENXIO)  # a closed terminal, a pipe without a reader
 WIDE = 120  # columns where nothing says how many there are: tables in files are not to be cut
 
 
@@ -31,6 +35,61 @@ def print_json(value: Any, file: TextIO | None = None) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False), file=file or sys.stdout, flush=True)
 
 
+class Lasting:
+    """A stream that outlives its terminal: what it can no longer write is dropped.
+
+    A closed terminal answers every write with an error, and so does the reading end of a pipe
+    that is gone; a search goes on, its log is in its folder.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.gone = False  # the reader; not: a full disk
+
+    def write(self, text: str) -> int:
+        with self._dropping():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._dropping():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in GONE and not self.gone:
+                self.gone = True
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())  # what is buffered goes there at the end
+                os.close(nowhere)
+
+
+@contextlib.contextmanager
+def lasting() -> Iterator[None]:
+    """Inside, a closed terminal ends nothing: neither its signal nor what is written to it."""
+    before, hangup = (sys.stdout, sys.stderr), None
+    if threading.current_thread() is threading.main_thread():
+        hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.stdout, sys.stderr = (cast(TextIO, Lasting(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        if hangup is not None:
+            signal.signal(signal.SIGHUP, hangup)
+
+
+def gone(stream: IO[str]) -> bool:
+    """Whether nobody reads it any more."""
+    return bool(getattr(stream, "gone", False))
+
+
 @contextlib.contextmanager
 def result_alone(wanted: bool) -> Iterator[TextIO]:
     """Standard output for the result alone.
@@ -46,7 +105,7 @@ def result_alone(wanted: bool) -> Iterator[TextIO]:
     os.dup2(2, 1)
     try:
         with os.fdopen(os.dup(kept), "w") as result:
-            yield result
+            yield cast(TextIO, Lasting(result)) if isinstance(sys.stdout, Lasting) else result
     finally:
         sys.stdout.flush()
         os.dup2(kept, 1)

@@ -96,7 +96,8 @@ def picture(status: Status, age: float = 0.0) -> Group:
     hidden = len(status.running) - MOST_RUNNING
     if hidden > 0:
         grid.add_row("", f"and {hidden} more")
-    return Group(grid, Text(HINT, style="dim"))
+    hint = Text(HINT, style="dim") if status.notice is None else Text(status.notice, style="yellow")
+    return Group(grid, hint)
 
 
 def bar(share: float, width: int) -> ProgressBar:
@@ -119,7 +120,10 @@ class PlainView:
     def __call__(self, status: Status) -> None:
         for line in self._tail.lines() if self._tail else ():
             self._print(f"  {line}")
-        news = (status.stage, tuple(status.counts.items()), status.best, len(status.running))
+        news = (
+            status.stage, tuple(status.counts.items()), status.best, len(status.running),
+            status.notice is None,
+        )  # fmt: skip
         now = time.monotonic()
         if now - self._at < (SILENT_SECONDS if news == self._shown else LINE_SECONDS):
             return
@@ -143,6 +147,8 @@ def line_of(status: Status) -> str:
     ]
     if status.seconds_left is not None:
         parts.append(f"about {show_seconds(status.seconds_left)} left")
+    if status.notice is not None:
+        parts.append(status.notice)
     return " | ".join(parts)
 
 

@@ -20,6 +20,7 @@ ENDINGS = {
     "done": "finished",
     "interrupted": "interrupted",
     "error": "broken off by an error",
+    "disk full": "stopped, the disk was full; nothing is lost",
 }
 
 

@@ -17,6 +17,7 @@ from ..rundir import RunDir, Status
 from ..space import Decisions
 from ..units import show_seconds
 from . import finals, snapshots
+from .disk import Disk
 from .ledger import Ledger
 from .proposals import Proposer
 from .rungs import Rungs
@@ -27,6 +28,7 @@ from .work import Ask, Live, Signal
 SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
 RETRIES = 2  # of a trial whose worker died
 FEW_TRIALS = 6  # trials of trial 0's cost, below which a budget is called small
+GRACE_SECONDS = 12.0  # for running trials to report, once they are to stop
 SAVE_SECONDS = 1.0  # between two writes of a running trial's cost
 
 
@@ -43,8 +45,11 @@ class Core:
         table: Table,
         clock: Callable[[], float],
         seed: int,
+        disk: Disk | None = None,
     ) -> None:
         self.run, self.ledger, self.table = run, ledger, table
+        self.disk = disk or Disk(run, clock=clock)
+        self.disk.stopping = lambda: self.ending is not None or self.ledger.spent()
         self._studies, self._proposer, self._clock, self._seed = studies, proposer, clock, seed
         self._live: dict[int, Live] = {}
         self._queue: deque[Live] = deque()
@@ -53,6 +58,7 @@ class Core:
         self._finals = finals.Finals(table, ledger)
         self.stopped: str | None = None  # why no more candidates are drawn: budget, done
         self.ending: str | None = None  # interrupted, error: running trials are suspended
+        self._ended_at = 0.0  # when `ending` was said
         self.over = False  # `next` has said DONE
         self.notes: list[str] = []
         self._take_up()
@@ -68,7 +74,7 @@ class Core:
 
     def _next(self) -> Ask | Signal:
         self._look_for_stop()
-        if self.ending:
+        if self.ending or self.disk.full:
             return Signal.WAIT if self._live else Signal.DONE
         if self._queue:
             return self._hold(self._queue.popleft())
@@ -97,6 +103,7 @@ class Core:
         if live is None:
             return True
         self._charge(live)
+        self.disk.told(number, report)
         self._look_for_stop()
         if report["kind"] == "failed":
             self._failed(live, str(report["cause"]), str(report["error"]))
@@ -136,8 +143,16 @@ class Core:
     def interrupt(self, why: str = "interrupted") -> None:
         """No new trials; running ones stop at their next report and stay resumable."""
         if self.ending is None:
-            self.ending = why
+            self.ending, self._ended_at = why, self._clock()
             self.run.log(f"stopping: {why}")
+
+    def hurry(self) -> None:
+        """Leave running trials that do not come to a report although they are to stop."""
+        if self.ending and self._live and self._clock() - self._ended_at > GRACE_SECONDS:
+            self.run.log(f"not waited for: trials {sorted(self._live)}")
+            for number in sorted(self._live):
+                self.on_report(number, {"kind": "pause", "share": 0.0})
+            self.over = True
 
     def give_up(self, why: str) -> None:
         """End before anything could begin."""
@@ -350,6 +365,7 @@ class Core:
             epoch_seconds=self.table.rows[number]["epoch_seconds"],
         )  # fmt: skip
         self.table.end(number, cause, live.value, live.device_seconds, error)
+        self.run.settle(number)
         if cause in ("finished", "stalled") and not self._finals.planned:
             self._finals.reserve()
         if cause in finals.BROKEN and self.stopped is None and self.table.hopeless():
@@ -369,8 +385,11 @@ class Core:
         return self.ledger.time_is_up_for_search()
 
     def _look_for_stop(self) -> None:
-        if self.ending is None and self.run.asked_to_stop():
-            self.interrupt()
+        full = self.disk.verdict(self._live)
+        if self.ending is None and (full or self.run.asked_to_stop()):
+            if full:
+                self._note(full)
+            self.interrupt(Disk.CAUSE if full else "interrupted")
 
     def _rungs_of(self, stage: str) -> Rungs:
         return self._rungs.setdefault(stage, Rungs())
@@ -477,7 +496,7 @@ class Core:
         state["ended"] = self.ending is None  # a resume has nothing left to do
         state["finalists"] = self.table.finalists()
         state["notes"] += self._proposer.refusals()
-        if not state["finalists"] and self.ending != "interrupted":
+        if not state["finalists"] and self.ending not in ("interrupted", Disk.CAUSE):
             state["notes"].append(self.table.obituary())
         self.table.save(force=True)
         self.run.write_stages(state)

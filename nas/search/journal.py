@@ -3,7 +3,9 @@
 The file's format is Optuna's own: its `JournalFileBackend` and optuna-dashboard read it.
 Optuna's lock files outlive a killed process (12 of 14 restarts after SIGKILL waited 30 s for
 one); a lock held by the kernel is freed when its process dies. A record torn by a crash made
-every later open fail; here the torn tail is cut off when the file is opened for writing.
+every later open fail; here the torn tail is cut off when the file is opened for writing. A record
+that a full disk broke off would have had the next one written onto it: it is cut off at once, and
+written again when there is space, or the error is raised.
 
 Optuna waits for the disk at every record, and a trial makes thirty; what belongs together is
 written at once here (`Journal.together`), which waits once.
@@ -24,6 +26,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from ..errors import RunError
+from ..rundir import enduring, write_all
 
 
 class KernelLock(BaseJournalFileLock):
@@ -39,9 +42,12 @@ class KernelLock(BaseJournalFileLock):
         self._depth += 1
         if self._depth > 1:
             return True
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        self._handle = handle
+        try:
+            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+        except BaseException:
+            self.release()
+            raise
         return True
 
     def release(self) -> None:
@@ -52,7 +58,7 @@ class KernelLock(BaseJournalFileLock):
 
 
 class JournalFile(JournalFileBackend):
-    """Optuna's file backend, whose writing can be held back for a while."""
+    """Optuna's file backend: records are written whole or not at all, and many at once."""
 
     def __init__(self, path: Path) -> None:
         self._kernel_lock = KernelLock(path)
@@ -66,7 +72,7 @@ class JournalFile(JournalFileBackend):
             self._held += logs
             return
         self._write_held()  # what a full disk refused before
-        super().append_logs(logs)
+        self._append(logs)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """The records from that one on; those held back count as the file's last."""
@@ -101,16 +107,30 @@ class JournalFile(JournalFileBackend):
         """All of it or nothing: what the disk refuses is still held, and tried again."""
         if self._held:
             assert self._written is not None
-            size = os.path.getsize(self._file_path)
-            try:
-                super().append_logs(self._held)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.truncate(self._file_path, size)
-                raise
+            self._append(self._held)
             end = self._written + len(self._held)
             self._log_number_offset[end] = os.path.getsize(self._file_path)
         self._held, self._written = [], None
+
+    def _append(self, logs: list[dict[str, Any]]) -> None:
+        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
+        content = "".join(lines).encode()
+        enduring(Path(self._file_path), lambda: self._append_whole(content))
+
+    def _append_whole(self, content: bytes) -> None:
+        self._kernel_lock.acquire()
+        try:
+            with open(self._file_path, "ab", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                try:
+                    write_all(file.fileno(), content)
+                    os.fsync(file.fileno())
+                except BaseException:
+                    file.truncate(end)
+                    os.fsync(file.fileno())
+                    raise
+        finally:
+            self._kernel_lock.release()
 
 
 class Journal(JournalStorage):
@@ -152,15 +172,27 @@ def mend_journal(path: Path) -> int:
     try:
         with path.open("r+b") as file:
             content = file.read()
-            end = len(content)
-            while end and not _whole(content, end):
-                end = content.rfind(b"\n", 0, end - 1) + 1
+            end = _end(content)
             if end < len(content):
                 file.truncate(end)
                 os.fsync(file.fileno())
             return len(content) - end
     finally:
         lock.release()
+
+
+def torn_bytes(path: Path) -> int:
+    """How many bytes `mend_journal` would cut off. Changes nothing."""
+    content = path.read_bytes()
+    return len(content) - _end(content)
+
+
+def _end(content: bytes) -> int:
+    """Where the last whole record ends."""
+    end = len(content)
+    while end and not _whole(content, end):
+        end = content.rfind(b"\n", 0, end - 1) + 1
+    return end
 
 
 def _whole(content: bytes, end: int) -> bool:

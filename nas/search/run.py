@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from ..space import Architecture, Space
 from ..train.recipe import Recipe
 from ..units import parse_budget
 from .core import Core
+from .disk import Disk
 from .journal import JournalStorage, open_journal
 from .ledger import Ledger
 from .proposals import Price, Proposer
+from .recovery import take_stock_of_files, take_stock_of_trials
 from .request import Prepared, available_cpus, device_memory, parse_keep
 from .strategies import STRATEGIES
 from .study import Studies
@@ -46,12 +49,20 @@ def create(prepared: Prepared, path: Path | None = None) -> RunDir:
 
 
 def search(
-    run: RunDir, prepared: Prepared, *, view: View | None = None, started: float | None = None
+    run: RunDir,
+    prepared: Prepared,
+    *,
+    view: View | None = None,
+    started: float | None = None,
+    disk: Disk | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Search until the budget is spent, train the finalists, return the last state.
 
     `started`: when the program began, on `time.monotonic`'s clock; wall budgets count from there.
-    The caller holds the run's lock. A run that has ended under the same budget returns at once.
+    The caller holds the run's lock, and the patience of `disk`. `say` is called with what an
+    earlier session's death had damaged, and was mended. A run that has ended under the same
+    budget returns at once.
     """
     from . import backend  # Ray takes a second to import: not for what never runs a trial
 
@@ -61,7 +72,7 @@ def search(
         return before
     run.forget_stop()
     run.write_request(request)
-    core = _core(run, prepared, started, before)
+    core = _core(run, prepared, started, before, disk or Disk(run), say)
     slots = backend.Slots(
         request.trials_at_once, request.device, request.gpus_per_trial, _threads(request)
     )
@@ -115,6 +126,19 @@ def open_studies(run: RunDir, *, mend: bool = True) -> Studies:
     return Studies(storage, _prefix(storage, run), lambda n: make(hash_seed(request.seed, n)))
 
 
+def _mended(
+    run: RunDir, space: Space | Architecture, say: Callable[[str], None]
+) -> Studies:
+    """The studies, what an earlier session's death left being mended and said."""
+    found = list(take_stock_of_files(run))
+    studies = open_studies(run)
+    found += take_stock_of_trials(run, space, studies)
+    for finding in found:
+        run.log(finding.sentence)
+        say(finding.sentence)
+    return studies
+
+
 def _prefix(storage: JournalStorage, run: RunDir) -> str:
     """What the names of the run's studies begin with: the folder may have been renamed since."""
     studies = storage.get_all_studies()
@@ -127,8 +151,9 @@ def hash_seed(seed: int, trials: int) -> int:
 
 
 def _core(
-    run: RunDir, prepared: Prepared, started: float | None, before: Mapping[str, Any]
-) -> Core:
+    run: RunDir, prepared: Prepared, started: float | None, before: Mapping[str, Any], disk: Disk,
+    say: Callable[[str], None],
+) -> Core:  # fmt: skip
     data = prepared.data
 
     def price(architecture: Architecture) -> Price:
@@ -139,6 +164,7 @@ def _core(
     return assemble(
         run, prepared.request, prepared.space, price=price, clock=time.monotonic,
         started=started, before=before, memory=device_memory(prepared.request.device),
+        disk=disk, say=say,
     )  # fmt: skip
 
 
@@ -153,11 +179,14 @@ def assemble(
     before: Mapping[str, Any],
     memory: int | None = None,
     studies: Studies | None = None,
+    disk: Disk | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Core:
     """A session's core with its parts: what a real backend and the simulated one drive.
 
     before   the state that the session before left (`run.stages()`); {} where there was none
     studies  instead of those in the run folder
+    say      hears what an earlier session's death had damaged, and was mended
     """
     spent = before.get("budget", {})
     ledger = Ledger(
@@ -169,7 +198,7 @@ def assemble(
         wall_before=float(spent.get("wall_seconds", 0.0)),
         starting_before=float(spent.get("starting_seconds", 0.0)),
     )
-    studies = open_studies(run) if studies is None else studies
+    studies = _mended(run, space, say) if studies is None else studies
     table = Table(run, parse_keep(request.keep))
     proposer = Proposer(
         space=space, studies=studies, ledger=ledger, table=table,
@@ -177,19 +206,24 @@ def assemble(
     )  # fmt: skip
     return Core(
         run=run, studies=studies, proposer=proposer, ledger=ledger, table=table,
-        clock=clock, seed=request.seed,
+        clock=clock, seed=request.seed, disk=disk or Disk(run, clock=clock),
     )  # fmt: skip
 
 
 def _refresher(core: Core, view: View | None) -> Callable[[], None]:
     last = float("-inf")
 
-    def refresh() -> None:
+    def show() -> None:
         nonlocal last
         if view is not None and time.monotonic() - last >= 0.5:
             last = time.monotonic()
-            view(core.status())
+            view(replace(core.status(), notice=core.disk.notice))
 
+    def refresh() -> None:
+        core.hurry()
+        show()
+
+    core.disk.refresh = show
     return refresh
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import pickle
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import torch
 from ..data import AUGMENTATIONS, ImageData
 from ..models import build
 from ..plugins import load_plugins
-from ..rundir import write_bytes, write_text
+from ..rundir import CHECKPOINT, PREVIOUS, is_full, write_checkpoint, write_text
 from ..space import Architecture, parse
 from ..train.epoch import EpochReport
 from ..train.guard import violation
@@ -82,7 +84,7 @@ def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
         early_stopping=ask.early_stopping,
     )
     folder = Path(ask.folder)
-    restore(trainer, folder / "checkpoint.pt", loaded.digest)
+    restore(trainer, folder, loaded.digest)
     # a checkpoint is written before its report: the study may have missed the last epochs
     for report in trainer.history:
         if report.epoch > ask.known_epoch or report.epoch == len(trainer.history):
@@ -92,9 +94,9 @@ def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
             yield {"kind": "pause", "share": trainer.share_of_epoch}
             continue
         if step.stop not in ("exploded", "nan"):
-            save(trainer, folder / "checkpoint.pt", loaded.digest)
-        broken = [step] if step.broken else []  # says at which step, by how much
-        write_metrics(folder / "metrics.csv", [*trainer.history, *broken])
+            yield from patiently(folder, partial(save, trainer, folder, loaded.digest))
+        rows = [*trainer.history, *([step] if step.broken else [])]  # at which step, by how much
+        yield from patiently(folder, partial(write_metrics, folder / "metrics.csv", rows))
         yield as_report(step)
 
 
@@ -106,18 +108,36 @@ def as_report(report: EpochReport) -> Report:
     return {"kind": "epoch", **values}
 
 
-def save(trainer: Trainer, path: Path, digest: str) -> None:
+def patiently(folder: Path, write: Callable[[], None]) -> Iterator[Report]:
+    """Write. While the disk is full, a report a second says so: the driver decides how long."""
+    while True:
+        try:
+            write()
+            return
+        except OSError as error:
+            if not is_full(error):
+                raise
+        yield {"kind": "pause", "share": 1.0, "full": str(folder)}
+        time.sleep(PAUSE_SECONDS)
+
+
+def save(trainer: Trainer, folder: Path, digest: str) -> None:
     """The trainer's state, whole or not at all; `digest` says of which network and recipe."""
     content = io.BytesIO()
     torch.save({"digest": digest, "state": trainer.state()}, content)
-    write_bytes(path, content.getvalue())
+    write_checkpoint(folder, content.getvalue())
 
 
-def restore(trainer: Trainer, path: Path, digest: str) -> bool:
-    """Go on from a checkpoint; whether there was one that can be used.
+def restore(trainer: Trainer, folder: Path, digest: str) -> bool:
+    """Go on from the last checkpoint that can be used; whether there was one.
 
-    A torn file, or one of another network, is left aside: the training starts again.
+    A torn file, or one of another network, is left aside: the one before it is taken, or the
+    training starts again.
     """
+    return any(_restore(trainer, folder / name, digest) for name in (CHECKPOINT, PREVIOUS))
+
+
+def _restore(trainer: Trainer, path: Path, digest: str) -> bool:
     if not path.exists():
         return False
     try:

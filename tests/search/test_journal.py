@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
+import random
 import subprocess
 import sys
+import time
 import warnings
 
 import optuna
@@ -10,7 +15,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nas.search.journal import mend_journal, open_journal
+from nas.search.journal import mend_journal, open_journal, torn_bytes
 
 
 @pytest.fixture
@@ -33,23 +38,77 @@ def test_optunas_own_backend_reads_it(journal):
     assert len(optuna.load_study(storage=theirs, study_name="s").trials) == 3
 
 
-def test_a_cut_at_every_byte_of_the_last_records_opens_and_is_written_again(journal):
+def check_goes_on(journal, content):
+    """Opens, keeps every whole record, takes the next write, and Optuna's own backend reads it."""
+    journal.write_bytes(content)
+    whole = content[: content.rstrip(b"\0").rfind(b"\n") + 1]
+    storage = open_journal(journal)
+    assert journal.read_bytes() == whole
+    studies = optuna.get_all_study_names(storage)
+    if studies:
+        study = optuna.load_study(storage=storage, study_name="s")
+        asked = study.ask()
+        study.set_user_attr("next", asked.number)
+    else:
+        optuna.create_study(storage=storage, study_name="s")
+    kept = journal.read_bytes()
+    assert kept.startswith(whole) and len(kept) > len(whole)
+    assert all(isinstance(json.loads(line), dict) for line in kept.splitlines())
+    theirs = JournalStorage(JournalFileBackend(str(journal)))
+    assert optuna.get_all_study_names(theirs) == ["s"]
+
+
+def test_a_cut_at_every_byte_of_the_last_three_records_opens_and_is_written_again(journal):
     whole = journal.read_bytes()
     lines = whole.splitlines(keepends=True)
-    for size in range(len(whole) - sum(map(len, lines[-2:])), len(whole)):
-        journal.write_bytes(whole[:size])
-        study = optuna.load_study(storage=open_journal(journal), study_name="s")
-        study.tell(study.ask(), 1.0)
-        kept = journal.read_bytes()
-        assert all(json.loads(line) for line in kept.splitlines())
-        assert whole[:size].rpartition(b"\n")[0] + b"\n" == kept[: whole[:size].rfind(b"\n") + 1]
+    for size in range(len(whole) - sum(map(len, lines[-3:])), len(whole)):
+        check_goes_on(journal, whole[:size])
 
 
-def test_a_tail_of_nuls_is_cut_off(journal):
+def test_a_cut_at_200_random_offsets_opens_and_is_written_again(journal):
+    whole, source = journal.read_bytes(), random.Random(4)
+    for _ in range(200):
+        check_goes_on(journal, whole[: source.randrange(len(whole))])
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40])
+def test_a_tail_of_nuls_is_cut_off(journal, cut):
     whole = journal.read_bytes()
-    journal.write_bytes(whole + b"\0" * 4096)
-    assert mend_journal(journal) == 4096
-    assert journal.read_bytes() == whole
+    content = whole[: len(whole) - cut] + b"\0" * 4096
+    journal.write_bytes(content)
+    assert torn_bytes(journal) == mend_journal(journal)
+    assert torn_bytes(journal) == 0
+    check_goes_on(journal, content)
+
+
+@pytest.mark.parametrize("after", [0, 1, 30])
+def test_a_record_that_a_full_disk_broke_off_is_cut_back_before_the_next(
+    journal, monkeypatch, after
+):
+    before, real = journal.read_bytes(), os.write
+
+    def broken(handle, content):
+        if after:
+            real(handle, bytes(content)[:after])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    study = optuna.load_study(storage=open_journal(journal), study_name="s")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", broken)
+        with pytest.raises(OSError, match="No space"):
+            study.ask()
+    assert journal.read_bytes() == before
+    assert study.ask().number == 3
+    assert len(trials(journal)) == 4
+
+
+def test_a_short_write_goes_on_with_the_rest(journal, monkeypatch):
+    real = os.write
+    study = optuna.load_study(storage=open_journal(journal), study_name="s")
+    monkeypatch.setattr(os, "write", lambda handle, content: real(handle, bytes(content)[:7]))
+    study.ask()
+    monkeypatch.undo()
+    assert len(trials(journal)) == 4
 
 
 def test_an_untouched_journal_stays_untouched(journal):
@@ -59,22 +118,29 @@ def test_an_untouched_journal_stays_untouched(journal):
 
 
 HOLD = """
-import sys, time
-from pathlib import Path
-from nas.search.journal import KernelLock
-KernelLock(Path(sys.argv[1])).acquire()
+import fcntl, sys, time
+lock = open(sys.argv[1], "a")
+fcntl.flock(lock, fcntl.LOCK_EX)
 print("held", flush=True)
 time.sleep(60)
-"""
+"""  # as KernelLock.acquire does, without its imports: twenty processes
 
 
 def test_the_lock_dies_with_its_process(journal):
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(journal)], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        holder.kill()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Optuna warns while it waits for a stale lock
-        assert len(trials(journal)) == 3
+    for _ in range(20):
+        with subprocess.Popen(
+            [sys.executable, "-S", "-c", HOLD, f"{journal}.lock"],
+            stdout=subprocess.PIPE, text=True,
+        ) as holder:  # fmt: skip
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(BlockingIOError), open(f"{journal}.lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            holder.kill()
+        began = time.monotonic()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Optuna warns while it waits for a stale lock
+            study = optuna.load_study(storage=open_journal(journal), study_name="s")
+            study.set_user_attr("again", 1)
+        assert time.monotonic() - began < 10, "Optuna's own lock waits 30 s"
+    assert len(trials(journal)) == 3

@@ -1,8 +1,4 @@
-"""A run folder: the only place that reads and writes one. `runs/README.md` says what lies in it.
-
-Every file is written under a temporary name and renamed, so that a crash leaves the old one or
-the new one, never half of one; `log.txt` and Optuna's journal only ever grow.
-"""
+"""A run and its files. Every file is replaced whole; `log.txt` and the journal only ever grow."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,8 +20,13 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from .errors import RunError
+from ..errors import RunError
+from .files import CHECKPOINT, settle, write_bytes, write_text
+from .lock import Hold, hold, holder
 
+NEW = ".new-"  # what a run's folder is called while it is made
+NEW_SECONDS = 60.0  # the least age of a half-made one that is swept
+REBUILT = ("trials.csv", "stages.json")  # from the study, by `nas doctor`
 REQUIRED = ("request.yaml", "space.yaml", "environment.json")
 TRIAL_COLUMNS = (
     "trial", "stage", "cause", "validation", "epochs", "epoch", "device_seconds",
@@ -79,6 +79,7 @@ class Status:
     counts: Mapping[str, int]
     best: tuple[int, float] | None  # trial, validation
     reference: float | None  # trial 0's validation
+    notice: str | None = None  # what keeps the search from going on
 
 
 class RunDir:
@@ -88,6 +89,8 @@ class RunDir:
         self.path = path.absolute()
         self._csv_cost = 0.0
         self._csv_written = float("-inf")
+        self._held: Hold | None = None
+        self.taken_over: str | None = None  # what was said when a dead host's lock was taken
 
     @property
     def name(self) -> str:
@@ -107,11 +110,15 @@ class RunDir:
 
     def copy_checkpoint(self, source: int, target: int) -> bool:
         """Give a trial the checkpoint of another one; whether there was one."""
-        file = self.trial(source) / "checkpoint.pt"
+        file = self.trial(source) / CHECKPOINT
         if not file.is_file():
             return False
-        write_bytes(self.trial(target) / "checkpoint.pt", file.read_bytes())
+        write_bytes(self.trial(target) / CHECKPOINT, file.read_bytes())
         return True
+
+    def settle(self, number: int) -> None:
+        """The trial has ended: the checkpoint before its last one goes."""
+        settle(self.trial(number))
 
     # --- making and opening -------------------------------------------------------------
 
@@ -129,9 +136,11 @@ class RunDir:
         made = None
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
-            _write_first(made, request, space_text, environment)
-            return cls(_rename_free(made, path, parent, request.space_name))
+            _sweep(parent)
+            made = Path(tempfile.mkdtemp(prefix=NEW, dir=parent))
+            with _kept(made):
+                _write_first(made, request, space_text, environment)
+                return cls(_rename_free(made, path, parent, request.space_name))
         except OSError as error:
             if made is not None:
                 shutil.rmtree(made, ignore_errors=True)
@@ -191,51 +200,28 @@ class RunDir:
     def lock(self) -> Iterator[None]:
         """Hold the run for this process. Raises RunError with the pid and host of the holder.
 
-        The kernel frees the lock when its process dies, however it dies.
+        Taking it over from a host that died is logged, and stands in `taken_over`.
         """
-        try:
-            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise RunError(
-                f"{self.path} cannot be written ({error.strerror}): give yourself the right to, "
-                "or copy the folder"
-            ) from None
-        try:
+        with hold(self.path) as self._held:
+            self.taken_over = self._held.taken_over
+            if self.taken_over:
+                self.log(self.taken_over)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(handle, 200, 0).decode(errors="replace").strip()
-                raise RunError(
-                    f"{self.path} is in use by another process ({holder or 'unknown'}); "
-                    f"wait for it, or stop it: nas stop {self.path} (a search), Ctrl-C there (a "
-                    "training)"
-                ) from None
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-            yield
-        finally:
-            os.close(handle)
+                yield
+            finally:
+                self._held = None
 
     def holder(self) -> str | None:
         """`pid N on HOST` of the process that searches in this folder now, else None."""
-        try:
-            handle = os.open(self.path / ".lock", os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return os.pread(handle, 200, 0).decode(errors="replace").strip() or "unknown"
-        finally:
-            os.close(handle)
-        return None
+        return holder(self.path)
 
     def ask_to_stop(self) -> None:
         """Leave the word for the process that holds the run; it looks at every report."""
         write_text(self.path / "stop", "stop\n")
 
     def asked_to_stop(self) -> bool:
-        return (self.path / "stop").exists()
+        """Somebody left the word, or has taken the run over while this process stood still."""
+        return (self.path / "stop").exists() or (self._held is not None and self._held.lost)
 
     def forget_stop(self) -> None:
         (self.path / "stop").unlink(missing_ok=True)
@@ -298,26 +284,6 @@ def list_runs(parent: Path) -> list[RunDir]:
     return [RunDir(path) for path in sorted(parent.iterdir()) if _is_run(path)]
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write whole or not at all: a temporary name beside it, flushed to disk, then renamed."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
-
-
 def to_yaml(mapping: Mapping[str, Any]) -> str:
     """Plain values as block YAML, in their order."""
     yaml = YAML(typ="safe", pure=True)
@@ -373,6 +339,11 @@ def _request(values: object, file: Path) -> Request:
 
 
 def _damaged(file: Path, what: str) -> RunError:
+    if file.name in REBUILT:
+        return RunError(
+            f"{file} cannot be read ({what}): have it rebuilt from the study: nas doctor "
+            f"{file.parent}"
+        )
     return RunError(
         f"{file} cannot be read ({what}): nas wrote it, so put it back as it was, or begin a new "
         "search"
@@ -409,6 +380,31 @@ def _write_first(
     write_text(made / "environment.json", json.dumps(environment, indent=2) + "\n")
     write_text(made / "study.journal", "")
     write_text(made / "log.txt", "")
+
+
+@contextlib.contextmanager
+def _kept(made: Path) -> Iterator[None]:
+    """A sign for `_sweep` that this folder's maker lives."""
+    handle = os.open(made, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove half-made runs of processes that were killed in the middle of it."""
+    for made in parent.glob(f"{NEW}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(made, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - made.stat().st_mtime > NEW_SECONDS:
+                    shutil.rmtree(made, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _rename_free(made: Path, path: Path | None, parent: Path, space: str) -> Path:

@@ -1,0 +1,199 @@
+"""A run folder looked over, and mended where the study or the other files say how.
+
+The study is the truth of a run; tables follow from it and are rebuilt. What the user wrote, or
+what was damaged further up in the journal, is not guessed at: it is said that it cannot be mended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ..errors import NasError, RunError
+from ..plugins import load_plugins
+from ..rundir import CHECKPOINT, Request, RunDir, checkpoint_fault, write_text
+from ..space import Architecture, Space, fill, parse
+from ..train.recipe import Recipe
+from ..units import parse_budget
+from . import finals, snapshots
+from .ledger import Ledger
+from .recovery import (
+    Finding,
+    readable,
+    rebuilt,
+    take_stock_of_files,
+    take_stock_of_trials,
+)
+from .run import open_studies
+from .stages import Stage
+from .study import Record, Studies
+from .table import Table
+
+METRICS = (
+    "trial", "validation", "validation_std", "seeds", "epochs", "test", "params", "macs",
+)  # fmt: skip
+
+
+def examine(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:
+    """What is wrong with the run's own files, and what was done. The caller holds its lock.
+
+    Exported networks are not looked at: `nas.api.doctor` does.
+    """
+    yield from take_stock_of_files(run, mend=mend)
+    try:
+        request = run.request
+        load_plugins(run.plugins)
+        space = _space(run, request)
+        studies = open_studies(run, mend=mend)
+        names = studies.names()
+    except NasError as error:
+        yield Finding(".", str(error), None)
+        return
+    yield from _environment(run, mend)
+    yield from take_stock_of_trials(run, space, studies, mend=mend)
+    records = [record for name in names for record in studies.records(name)]
+    own = [r for r in records if r.number is not None and r.carried_from is None]
+    yield from _trials(run, space, own, mend)
+    yield from _tables(run, request, space, studies, records, mend)
+
+
+def _space(run: RunDir, request: Request) -> Space | Architecture:
+    file = run.path / "space.yaml"
+    if hashlib.sha256(file.read_bytes()).hexdigest() != request.space_digest:
+        raise RunError(
+            f"{file} was edited since the run began: put it back, or start a new search with it"
+        )
+    return parse(run.space_text, path=str(file))
+
+
+def _environment(run: RunDir, mend: bool) -> Iterator[Finding]:
+    file = run.path / "environment.json"
+    try:
+        if isinstance(json.loads(file.read_text()), dict):
+            return
+    except (OSError, ValueError):
+        pass
+    if mend:
+        write_text(file, "{}\n")
+    what = "it cannot be read: versions and hardware of the run's beginning are lost"
+    yield Finding(file.name, what, "left empty; nothing depends on it")
+
+
+def _trials(
+    run: RunDir, space: Space | Architecture, records: list[Record], mend: bool
+) -> Iterator[Finding]:
+    """Files of trials that are there, and cannot be read."""
+    for record in records:
+        assert record.number is not None
+        folder = run.trial(record.number)
+        where = f"trials/{record.number}"
+        if (folder / "architecture.yaml").is_file() and not readable(run, record.number):
+            text = rebuilt(space, record)
+            if text is not None and mend:
+                write_text(folder / "architecture.yaml", text)
+            done = None if text is None else "written again from the study's decisions"
+            yield Finding(f"{where}/architecture.yaml", "it cannot be read", done)
+        fault = None if record.running else checkpoint_fault(folder / CHECKPOINT)
+        if fault is not None and fault != "missing":
+            if mend:
+                (folder / CHECKPOINT).unlink(missing_ok=True)
+            done = "removed: the trial has ended, its figures stand in the study"
+            yield Finding(f"{where}/{CHECKPOINT}", fault, done)
+
+
+def _tables(
+    run: RunDir, request: Request, space: Space | Architecture, studies: Studies,
+    records: list[Record], mend: bool,
+) -> Iterator[Finding]:  # fmt: skip
+    """trials.csv and stages.json: not there, not readable, or behind the study."""
+    if not records:
+        return  # killed before its first trial: there is nothing to tell
+    table = Table(run, None)
+    for record in records:
+        if record.carried_from is not None:
+            continue
+        if record.number is not None:
+            table.put(record)
+        elif record.cause in ("infeasible", "duplicate"):
+            table.infeasible += record.cause == "infeasible"
+            table.duplicates += record.cause == "duplicate"
+    what = _fault_of_trials(run, table)
+    if what is not None:
+        if mend:
+            table.save(force=True)
+        yield Finding("trials.csv", what, "rebuilt from the study")
+    what = _fault_of_stages(run, table)
+    if what is not None:
+        if mend:
+            run.write_stages(_state(run, request, space, studies, table))
+        yield Finding("stages.json", what, "rebuilt from the study, its wall-clock time estimated")
+
+
+def _fault_of_trials(run: RunDir, table: Table) -> str | None:
+    try:
+        rows = run.trials()
+        told = {int(row["trial"]): row["cause"] or None for row in rows}
+    except (RunError, ValueError):
+        return "it cannot be read"
+    if not table.rows:
+        return None
+    if not rows:
+        return "it is missing" if not (run.path / "trials.csv").exists() else "it is empty"
+    own = {number: row["cause"] for number, row in table.rows.items()}
+    return None if told == own else "it is not what the study says"
+
+
+def _fault_of_stages(run: RunDir, table: Table) -> str | None:
+    try:
+        state = run.stages()
+    except RunError:
+        return "it cannot be read"
+    if state:
+        return None
+    return "it is missing" if table.rows else None
+
+
+def _state(
+    run: RunDir, request: Request, space: Space | Architecture, studies: Studies, table: Table
+) -> dict[str, Any]:
+    """stages.json anew. The end of the search is known by what was exported; without that a
+    resume comes to it again."""
+    holes = space.holes if isinstance(space, Space) else ()
+    names = [name for name in studies.names() if name != finals.STAGE]
+    stages = [Stage.from_record(studies.stage_record(name), holes) for name in names]
+    first = fill(space, space.default()) if isinstance(space, Space) else space
+    spent = sum(row["device_seconds"] for row in table.rows.values())
+    devices = request.gpus_per_trial or 1.0
+    wall = spent / devices / request.trials_at_once
+    ledger = Ledger(
+        parse_budget(request.budget), slots=request.trials_at_once, devices_per_trial=devices,
+        clock=lambda: wall, started=0.0,
+    )  # fmt: skip
+    ledger.device_seconds = spent
+    full = Recipe.from_mapping(first.recipe).epochs
+    state = snapshots.state(stages, full, ledger, table, ["stages.json was rebuilt by nas doctor"])
+    results = {name: found for name in ("best", "reference") if (found := _exported(run, name))}
+    best = results.get("best")
+    if best is not None:
+        ended = best["test"] is not None
+        state |= {"stopped": "budget" if ended else "interrupted", "ended": ended}
+        if best["trial"] == 0:
+            results["reference"] = best
+        state["results"] = results
+    state["finalists"] = table.finalists()
+    return state
+
+
+def _exported(run: RunDir, name: str) -> dict[str, Any] | None:
+    """What an exported file says of itself, as stages.json holds it."""
+    with contextlib.suppress(YAMLError, OSError, ValueError, LookupError, TypeError):
+        found = YAML(typ="safe", pure=True).load((run.path / f"{name}.yaml").read_text())["found"]
+        source = int(found["weights_from_trial"])
+        return {"name": name, "weights_from": source, **{key: found[key] for key in METRICS}}
+    return None

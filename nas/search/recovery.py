@@ -1,0 +1,126 @@
+"""What an earlier session's death left behind: found, mended where that is possible, and said.
+
+A resume takes stock of what it needs; `nas doctor` (`doctor.py`) looks at everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import SpaceError
+from ..rundir import CHECKPOINT, PREVIOUS, RunDir, checkpoint_fault, leftovers, write_text
+from ..space import Architecture, Space, fill, parse
+from .journal import mend_journal, torn_bytes
+from .study import Record, Studies
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was not as it should be. `done` None: it cannot be mended.
+
+    where  the file or folder, below the run folder
+    """
+
+    where: str
+    what: str
+    done: str | None
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.where}: {self.what}; {self.done or 'this cannot be mended'}"
+
+
+def take_stock_of_files(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:
+    """What does not need the study: the journal's tail, half-written files."""
+    torn = torn_bytes(run.journal)
+    if torn:
+        if mend:
+            mend_journal(run.journal)
+        what = f"its last record is torn ({torn} bytes behind the last whole one)"
+        yield Finding(run.journal.name, what, "cut off; every whole record is kept")
+    for file in leftovers(run.path):
+        if mend:
+            with contextlib.suppress(OSError):
+                file.unlink()
+        where = str(file.relative_to(run.path))
+        yield Finding(where, "a half-written file of a process that was killed", "removed")
+
+
+def take_stock_of_trials(
+    run: RunDir, space: Space | Architecture, studies: Studies, *, mend: bool = True
+) -> Iterator[Finding]:
+    """Every trial's folder has its architecture, every running one a checkpoint that can be read
+    or none."""
+    for stage in studies.names():
+        for record in studies.records(stage):
+            if record.number is None or record.carried_from is not None:
+                continue
+            gone = not (run.trial(record.number) / "architecture.yaml").is_file()
+            if gone:
+                yield _rewritten(run, space, record, mend)
+            if record.running:
+                yield from _checkpoints(run, record, gone, mend)
+            elif mend:
+                run.settle(record.number)
+
+
+def rebuilt(space: Space | Architecture, record: Record) -> str | None:
+    """The text of a trial's architecture from its decisions; None where it is another one."""
+    decisions = record.plan.get("decisions") or record.decisions
+    try:
+        architecture = fill(space, decisions) if isinstance(space, Space) else space
+    except SpaceError:
+        return None
+    return architecture.text if architecture.digest == record.plan["digest"] else None
+
+
+def _rewritten(run: RunDir, space: Space | Architecture, record: Record, mend: bool) -> Finding:
+    assert record.number is not None
+    folder = run.trial(record.number)
+    what = "the folder was deleted" if not folder.is_dir() else "it has no architecture.yaml"
+    text = rebuilt(space, record)
+    if text is None:
+        return Finding(_name(run, folder), f"{what}, and the study's decisions give another", None)
+    if mend:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "architecture.yaml", text)
+    done = "architecture.yaml is written again from the study's decisions"
+    return Finding(_name(run, folder), what, done)
+
+
+def _checkpoints(run: RunDir, record: Record, gone: bool, mend: bool) -> Iterator[Finding]:
+    """Of a running trial: the last one that can be read is the one it goes on from."""
+    assert record.number is not None
+    folder = run.trial(record.number)
+    last, previous = folder / CHECKPOINT, folder / PREVIOUS
+    fault = checkpoint_fault(last)
+    if fault is None or (fault == "missing" and not record.epoch and not previous.exists()):
+        return
+    if checkpoint_fault(previous) is None:
+        if mend:
+            previous.replace(last)
+        if fault != "missing":  # else: killed between two renames, and nothing is lost
+            done = "the one before it is used"
+            yield Finding(_name(run, last), fault, done)
+        return
+    if mend:
+        last.unlink(missing_ok=True)
+        previous.unlink(missing_ok=True)
+    done = f"trial {record.number} is trained again from its first epoch"
+    yield Finding(_name(run, folder if gone else last), "no checkpoint" if gone else fault, done)
+
+
+def readable(run: RunDir, number: int) -> bool:
+    """Whether the trial's architecture file can be read."""
+    file = run.trial(number) / "architecture.yaml"
+    try:
+        return isinstance(parse(file.read_text(), path=str(file)), Architecture)
+    except (OSError, ValueError, SpaceError):
+        return False
+
+
+def _name(run: RunDir, path: Path) -> str:
+    return str(path.relative_to(run.path))

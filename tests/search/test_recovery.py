@@ -1,0 +1,235 @@
+"""A run folder that was damaged: what a resume and `nas doctor` find, mend and say."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import zipfile
+from dataclasses import replace
+
+import pytest
+
+from nas.api.doctor import doctor
+from nas.errors import RunError
+from nas.rundir import CHECKPOINT, PREVIOUS, RunDir, write_checkpoint
+from nas.search.recovery import take_stock_of_files, take_stock_of_trials
+from nas.search.run import open_studies
+
+from .simulator import TEXT, Simulation
+
+
+def checkpoint(content: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("data", content)
+    return file.getvalue()
+
+
+def write_checkpoints(simulation: Simulation) -> bool:
+    """As the workers do, at every epoch."""
+    for live in simulation.core._live.values():
+        for epoch in range(max(1, live.epoch - 1), live.epoch + 1):
+            write_checkpoint(simulation.run.trial(live.ask.number), checkpoint(str(epoch)))
+    return False
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """A search killed in its middle, two trials running, each of them with two checkpoints."""
+    simulation = Simulation(tmp_path / "run", "20trials", slots=2)
+    _name_space(simulation.run)
+
+    def late(s):
+        write_checkpoints(s)
+        epochs = [live.epoch for live in s.core._live.values()]
+        return len(s.trained) >= 7 and len(epochs) == 2 and min(epochs) >= 2
+
+    assert simulation.go(late) is None
+    return simulation
+
+
+@pytest.fixture
+def finished(tmp_path):
+    simulation = Simulation(tmp_path / "run", "12trials")
+    _name_space(simulation.run)
+    _export(simulation.run, simulation.go())
+    return simulation
+
+
+def _export(run: RunDir, state) -> None:
+    """As `export.best` leaves it."""
+    entry = next(e for e in state["finalists"] if e["candidate"] != 0)
+    found = {key: entry[key] for key in ("validation", "validation_std", "seeds", "epochs")}
+    found |= {"trial": entry["candidate"], "test": 0.9, "params": 1, "macs": 1}
+    source = entry["weights_from"]
+    (run.path / "best.pt").write_bytes(checkpoint("weights"))
+    text = json.dumps({"name": "best", "found": {**found, "weights_from_trial": source}})
+    (run.path / "best.yaml").write_text(text)
+    state["results"] = {"best": {"name": "best", "weights_from": source, **found}}
+    run.write_stages(state)
+
+
+def _name_space(run: RunDir) -> None:
+    import hashlib
+
+    digest = hashlib.sha256(TEXT.encode()).hexdigest()
+    run.write_request(replace(run.request, space_digest=digest))
+
+
+def take_stock(simulation: Simulation, **how) -> list[str]:
+    run = simulation.run
+    found = list(take_stock_of_files(run, **how))
+    found += take_stock_of_trials(run, simulation.space, open_studies(run), **how)
+    return [finding.sentence for finding in found]
+
+
+def test_of_a_search_that_was_only_killed_there_is_nothing_to_say(killed):
+    assert take_stock(killed) == []
+
+
+def test_a_deleted_folder_is_made_again_and_its_trial_trained_again_under_its_number(killed):
+    run = killed.run
+    lost, kept = sorted(killed.core._live)
+    epoch, text = killed.core._live[lost].epoch, killed.table.text(lost)
+    shutil.rmtree(run.trial(lost))
+    said = take_stock(killed)
+    assert any(f"trials/{lost}: the folder was deleted" in line for line in said)
+    assert any(f"trial {lost} is trained again from its first epoch" in line for line in said)
+    assert (run.trial(lost) / "architecture.yaml").read_text() == text
+    assert not (run.trial(lost) / CHECKPOINT).exists()
+    again = Simulation(run.path, "20trials", slots=2)
+    asks = {again.core.next().number: again.core._live[n] for n in (lost, kept)}
+    assert set(asks) == {lost, kept}
+    assert again.core._live[lost].ask.known_epoch == epoch, "its earlier reports are known"
+
+
+def test_of_a_truncated_checkpoint_the_one_before_it_is_used(killed):
+    number = min(killed.core._live)
+    folder = killed.run.trial(number)
+    before = (folder / PREVIOUS).read_bytes()
+    (folder / CHECKPOINT).write_bytes((folder / CHECKPOINT).read_bytes()[:40])
+    (line,) = take_stock(killed)
+    assert f"trials/{number}/{CHECKPOINT}" in line and "truncated" in line
+    assert "the one before it is used" in line
+    assert (folder / CHECKPOINT).read_bytes() == before
+
+
+def test_without_any_checkpoint_that_can_be_read_the_trial_begins_again(killed):
+    number = min(killed.core._live)
+    folder = killed.run.trial(number)
+    (folder / CHECKPOINT).write_bytes(b"")
+    (folder / PREVIOUS).unlink()
+    (line,) = take_stock(killed)
+    assert f"trial {number} is trained again from its first epoch" in line
+    assert not (folder / CHECKPOINT).exists()
+
+
+def test_killed_between_two_renames_nothing_is_lost_and_nothing_said(killed):
+    number = min(killed.core._live)
+    folder = killed.run.trial(number)
+    (folder / CHECKPOINT).unlink()
+    assert take_stock(killed) == []
+    assert (folder / CHECKPOINT).exists()
+
+
+def test_a_look_changes_nothing(killed):
+    run = killed.run
+    shutil.rmtree(run.trial(min(killed.core._live)))
+    (run.path / ".stages.json-abcd1234.tmp").write_text("{")
+    with run.journal.open("ab") as file:
+        file.write(b'{"op_co')
+    before = _content(run)
+    found = doctor(run.path, dry_run=True)
+    assert len(found.findings) >= 4 and found.mended
+    assert _content(run) == before
+    assert found.plain()["state"] == "mendable"
+    done = doctor(run.path)
+    assert [(f.where, f.what) for f in done.findings] == [(f.where, f.what) for f in found.findings]
+    (left,) = doctor(run.path).findings
+    assert "is trained again from its first epoch" in left.sentence, "that is for the resume to do"
+
+
+def _content(run: RunDir) -> dict[str, bytes]:
+    files = (file for file in run.path.rglob("*") if file.is_file() and file.name != ".lock")
+    return {str(file): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize("name", ["trials.csv", "stages.json"])
+@pytest.mark.parametrize("damage", ["missing", "torn", "other"])
+def test_tables_are_rebuilt_from_the_study(finished, name, damage):
+    file = finished.run.path / name
+    before = file.read_text()
+    if damage == "missing":
+        file.unlink()
+    elif damage == "torn":
+        file.write_bytes(file.read_bytes()[:50] + b"\xff")
+    else:
+        file.write_text("[]" if name == "stages.json" else before.replace("finished", "failed"))
+    (finding,) = doctor(finished.run.path).findings
+    assert finding.where == name and "rebuilt from the study" in finding.sentence
+    if name == "trials.csv":
+        assert file.read_text() == before
+        return
+    old, new = json.loads(before), json.loads(file.read_text())
+    for key in ("trials", "finalists", "results", "ended", "stopped"):
+        assert new[key] == old[key]
+    assert [s["name"] for s in new["stages"]] == [s["name"] for s in old["stages"]]
+    spent = old["budget"]["spent_device_seconds"]
+    assert new["budget"]["spent_device_seconds"] == pytest.approx(spent, abs=0.1)
+    assert doctor(finished.run.path).findings == ()
+
+
+def test_what_damaged_tables_are_told_is_how_to_mend_them(finished):
+    (finished.run.path / "stages.json").write_text("{")
+    with pytest.raises(RunError, match=f"nas doctor {finished.run.path}"):
+        finished.run.stages()
+
+
+def test_an_ended_trials_files_are_looked_at_too(finished):
+    run = finished.run
+    (run.trial(3) / "architecture.yaml").write_text("name: [")
+    (run.trial(2) / CHECKPOINT).write_bytes(b"PK")
+    text = finished.table.text(3)
+    where = {finding.where: finding for finding in doctor(run.path).findings}
+    assert set(where) == {"trials/3/architecture.yaml", f"trials/2/{CHECKPOINT}"}
+    assert finished.table.text(3) != text and finished.table.architecture(3)
+    assert doctor(run.path).findings == ()
+
+
+def test_an_export_whose_weights_are_gone_too_cannot_be_mended(finished):
+    (finished.run.path / "best.pt").unlink()
+    found = doctor(finished.run.path)
+    assert not found.mended
+    assert "best.pt is missing, and the checkpoint of trial" in found.findings[0].what
+
+
+def test_what_cannot_be_mended_is_said(finished):
+    run = finished.run
+    lines = run.journal.read_bytes().splitlines(keepends=True)
+    run.journal.write_bytes(b"".join([*lines[:5], b"garbage\n", *lines[6:]]))
+    found = doctor(run.path)
+    assert not found.mended and "cannot be mended" in found.findings[-1].sentence
+    assert found.plain()["state"] == "damaged"
+
+
+def test_an_edited_space_is_not_mended(finished):
+    (finished.run.path / "space.yaml").write_text(TEXT.replace("[8, 16, 32]", "[8, 16]"))
+    found = doctor(finished.run.path)
+    assert not found.mended and "was edited" in found.findings[0].what
+
+
+def test_a_run_in_use_and_a_folder_that_is_none_are_refused(finished, tmp_path):
+    with finished.run.lock():
+        for dry_run in (False, True):
+            with pytest.raises(RunError, match="in use by another process"):
+                doctor(finished.run.path, dry_run=dry_run)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(RunError, match="is no run"):
+        doctor(tmp_path / "none")
+
+
+def test_a_run_that_is_well_is_left_as_it_is(finished):
+    before = _content(finished.run)
+    assert doctor(finished.run.path).findings == ()
+    assert _content(finished.run) == before
