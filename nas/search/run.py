@@ -27,8 +27,9 @@ from ..units import parse_budget
 from .core import Core
 from .journal import JournalStorage, open_journal
 from .ledger import Ledger
+from .machine import available_cpus
 from .proposals import Price, Proposer
-from .request import Prepared, available_cpus, device_memory, parse_keep
+from .request import Prepared, parse_keep
 from .strategies import STRATEGIES
 from .study import Studies
 from .table import Table
@@ -42,7 +43,8 @@ View = Callable[[Status], None]
 def create(prepared: Prepared, path: Path | None = None) -> RunDir:
     """The run's folder, whole before anything runs."""
     request = prepared.request
-    return RunDir.create(path, request, prepared.space.text, environment(request))
+    found = {**environment(request), "placement": prepared.placement.record()}
+    return RunDir.create(path, request, prepared.space.text, found)
 
 
 def search(
@@ -62,10 +64,8 @@ def search(
     run.forget_stop()
     run.write_request(request)
     core = _core(run, prepared, started, before)
-    slots = backend.Slots(
-        request.trials_at_once, request.device, request.gpus_per_trial, _threads(request)
-    )
-    run.log(f"search begins: budget {request.budget}, {slots}")
+    placement = prepared.placement
+    run.log(f"search begins: budget {request.budget}, {placement.words()}")
     refresh = _refresher(core, view)
     left = max(core.ledger.wall_left, 0.0)
     if left < STARTING_SECONDS:
@@ -74,7 +74,7 @@ def search(
             f"take some {STARTING_SECONDS:.0f} s to start: give at least {_enough(core.ledger)}s"
         )
     else:
-        backend.execute(core, prepared.data.without_test(), slots, refresh)
+        backend.execute(core, prepared.data.without_test(), placement, refresh)
     state = core.finish()
     run.log(f"search ends: {state['stopped']}")
     return state
@@ -132,7 +132,7 @@ def _core(
     request, data = prepared.request, prepared.data
     ledger = Ledger(
         parse_budget(request.budget),
-        slots=request.trials_at_once,
+        slots=prepared.placement.trials_at_once,
         devices_per_trial=request.gpus_per_trial or 1.0,
         clock=time.monotonic,
         started=started,
@@ -149,7 +149,7 @@ def _core(
 
     proposer = Proposer(
         space=prepared.space, studies=studies, ledger=ledger, table=table,
-        price=price, seed=request.seed, log=run.log, memory=device_memory(request.device),
+        price=price, seed=request.seed, log=run.log, memory=prepared.placement.memory,
     )  # fmt: skip
     return Core(
         run=run, studies=studies, proposer=proposer, ledger=ledger, table=table,
@@ -167,10 +167,6 @@ def _refresher(core: Core, view: View | None) -> Callable[[], None]:
             view(core.status())
 
     return refresh
-
-
-def _threads(request: Request) -> int:
-    return max(1, available_cpus() // request.trials_at_once)
 
 
 def _git_commit() -> str | None:
