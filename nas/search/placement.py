@@ -77,9 +77,8 @@ class Placement:
     def words(self) -> str:
         """One line for people and the log."""
         share = f", {self.gpus_per_trial:g} GPU each" if self.gpus_per_trial else ""
-        where = (
-            f" on the cluster at {self.address}, {inventory(self.nodes)}" if self.address else ""
-        )
+        where = f"; the cluster at {self.address} has " if self.address else ""
+        where += inventory(self.nodes) if self.address else ""
         measured = f" ({self.why})" if self.why else ""
         return (
             f"{counted(self.trials_at_once, 'trial')} at once on {self.device}{share}, "

@@ -18,9 +18,7 @@ ANSWER_SECONDS = 5.0  # for a connection
 JOIN_SECONDS = 15.0  # Ray itself tries for two minutes, then ends the process that asked
 SURVEY_SECONDS = 60.0  # for each node to start a worker and look at its GPUs
 HERE = ("127.0.0.1", "localhost", "::1")
-PROGRAM = (
-    "import sys; from nas.search.backend.survey import main; main(sys.argv[1], sys.argv[2] == '1')"
-)
+PROGRAM = "import sys; from nas.search.backend.survey import main; main(*sys.argv[1:])"
 
 
 def resolve(asked: str) -> str:

@@ -17,9 +17,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
-def main(address: str, loopback_alone: bool) -> None:
+def main(address: str, loopback_alone: str) -> None:
     """Print one line of JSON: `nodes`, or `error`."""
-    keep_to_loopback(loopback_alone)
+    keep_to_loopback(loopback_alone == "1")
     late = threading.Timer(JOIN_SECONDS, _too_late)
     late.daemon = True
     late.start()
