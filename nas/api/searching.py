@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ def search(
         "ray_address": ray_address, "keep": keep, "constants": constants, "plugins": plugins,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
+    started = time.monotonic() if started is None else started  # what auto measures is paid for
     if resume is not None:
         session = reopen(resume, budget, {"space": space, "data": data, "run_dir": run_dir} | asked)
     else:

@@ -30,7 +30,7 @@ from ..plugins import load_plugins
 from ..space import Architecture, Space, draw, fill, parse
 from ..train.loop import Trainer
 from ..train.recipe import Recipe
-from .placement import Level, settle
+from .placement import Level, Settled, settle
 
 LEAD_SECONDS = 0.2  # until all of them are at it
 SECONDS = 1.0  # that count
@@ -160,7 +160,7 @@ def settled_by(
     device: str,
     *,
     plugins: Sequence[str | Path] = (),
-) -> Callable[[int, Callable[[int], int], int], tuple[Level, list[Level]]]:
+) -> Settled:
     """What `place` asks of: the measurement on this machine."""
     first = fill(space, space.default()) if isinstance(space, Space) else space
 

@@ -70,7 +70,7 @@ def prepare(
     images = load_data(data, seed=seed)
     memory = device_memory(device, nodes)
     check_default(loaded, images, device, memory)
-    measuring = settled_by(loaded, images, device, plugins=plugins)
+    measuring = _measuring(address, nodes, loaded, images, device, plugins)
     place = placing.place(wish, device, nodes, address=address, memory=memory, settled=measuring)
     check_default(loaded, images, device, place.memory)
     request = Request(
@@ -218,6 +218,17 @@ def _reach(address: str | None) -> tuple[str | None, tuple[Node, ...]]:
     assert address is not None
     found = backend.resolve(address)
     return found, backend.survey(found)
+
+
+def _measuring(
+    address: str | None, nodes: Sequence[Node], space: Space | Architecture, data: ImageData,
+    device: str, plugins: Sequence[str | Path],
+) -> placing.Settled:  # fmt: skip
+    if address is None:
+        return settled_by(space, data, device, plugins=plugins)
+    from . import backend
+
+    return backend.settled_there(address, nodes, space, data, device, plugins=plugins)
 
 
 def is_placed_so(request: Request, name: str, value: object) -> bool:

@@ -22,6 +22,7 @@ from .adapters import Over, tuner
 from .address import resolve as resolve
 from .address import survey as survey
 from .cluster import running, short_temporary_folder, sweep
+from .measuring import settled_there as settled_there
 from .signals import signals
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ray
@@ -32,18 +32,32 @@ def running(folder: str, data: ImageData, placement: Placement) -> Iterator[None
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    if placement.address is not None:
+        with joined(placement.address):
+            yield
+        return
+    with _left(lambda: _start(folder, data, placement)):
+        yield
+
+
+@contextlib.contextmanager
+def joined(address: str) -> Iterator[None]:
+    """A guest of a cluster; leaves it at the end, its own workers with it."""
+    with _left(lambda: _join(address)):
+        yield
+
+
+@contextlib.contextmanager
+def _left(begin: Callable[[], None]) -> Iterator[None]:
     try:
-        if placement.address is None:
-            _start(folder, data, placement)
-        else:
-            _join(placement.address)
+        begin()
     except SystemExit:  # Ray's own answer to SIGTERM while it starts
         raise KeyboardInterrupt from None
     try:
         yield
     finally:
         with deaf():  # a second Ctrl-C in the middle of it is a traceback
-            ray.shutdown()  # of a cluster: leaves it, and takes this search's workers along
+            ray.shutdown()
 
 
 def _start(folder: str, data: ImageData, placement: Placement) -> None:
