@@ -11,7 +11,7 @@ from torch.nn import functional
 from ..models import Cost, build, cost
 from ..search.core import FEW_TRIALS
 from ..search.ledger import RESERVE_SHARE
-from ..search.request import Prepared, available_cpus
+from ..search.request import Prepared
 from ..search.rungs import ETA, Rungs
 from ..search.stages import COARSE_FRACTION, COARSE_UNTIL, FINE_FRACTION
 from ..space import Architecture, Space, count, fill
@@ -48,6 +48,7 @@ def forecast(prepared: Prepared) -> dict[str, Any]:
         "device": request.device,
         "trials_at_once": request.trials_at_once,
         "gpus_per_trial": request.gpus_per_trial,
+        "placement": prepared.placement.words(),
         "budget": request.budget,
         "epoch_seconds": epoch,
         "epochs": {"coarse": coarse, "fine": fine, "final": recipe.epochs},
@@ -83,7 +84,7 @@ def _epoch_seconds(prepared: Prepared, first: Architecture, recipe: Recipe) -> f
     request, data = prepared.request, prepared.data
     device = torch.device(request.device)
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, available_cpus() // request.trials_at_once))
+    torch.set_num_threads(prepared.placement.threads)
     try:
         network = build(first, classes=data.num_classes, channels=data.channels, size=data.size)
         network.to(device).train()

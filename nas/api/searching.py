@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from ..space import Architecture, Space
 from ..units import parse_budget, show_seconds
 from .forecast import default_network
 from .run import Run
+
+PLACED = ("trials_at_once", "gpus_per_trial", "cpus_per_trial")
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,10 @@ def search(
     strategy: str | None = None,
     seed: int | None = None,
     device: str | None = None,
-    trials_at_once: int | None = None,
-    gpus_per_trial: float | None = None,
+    trials_at_once: int | str | None = None,
+    gpus_per_trial: float | str | None = None,
+    cpus_per_trial: int | str | None = None,
+    ray_address: str | None = None,
     keep: str | None = None,
     constants: Mapping[str, object] | None = None,
     plugins: Sequence[str | Path] | None = None,
@@ -59,6 +64,8 @@ def search(
     budget     "90min", "50gpu-h,200trials"
     run_dir    the run's own new folder; None: ./runs/<date>-<space>-<n>
     resume     go on with a run; needs nothing else, takes a larger `budget`
+    trials_at_once, gpus_per_trial, cpus_per_trial: numbers, or "auto": measured in some seconds
+    ray_address "auto" or "host:port" of a Ray cluster that runs; None: a Ray of our own
     constants  `{"recipe.epochs": 20}`: put in the place of any value or hole
     plugins    Python files with operators of your own; the run folder keeps copies
     view       called now and then with a Status while the search runs
@@ -69,10 +76,11 @@ def search(
     """
     options = {
         "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
-        "gpus_per_trial": gpus_per_trial, "keep": keep, "constants": constants,
-        "plugins": plugins,
+        "gpus_per_trial": gpus_per_trial, "cpus_per_trial": cpus_per_trial,
+        "ray_address": ray_address, "keep": keep, "constants": constants, "plugins": plugins,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
+    started = time.monotonic() if started is None else started  # what auto measures is paid for
     if resume is not None:
         session = reopen(resume, budget, {"space": space, "data": data, "run_dir": run_dir} | asked)
     else:
@@ -120,8 +128,9 @@ def facts(session: Session) -> dict[str, Any]:
         "data": data.describe(),
         "default": {"params": price.params, "macs": price.macs},
         "device": request.device,
-        "trials_at_once": request.trials_at_once,
+        "trials_at_once": prepared.placement.trials_at_once,
         "gpus_per_trial": request.gpus_per_trial,
+        "placement": prepared.placement.words(),
         "budget": request.budget,
         "resumed": bool(session.run.stages()),
     }
@@ -139,7 +148,7 @@ def reopen(path: str | Path, budget: str | None, asked: Mapping[str, Any]) -> Se
         _check_larger(run, budget)
     elif state.get("ended") and (state.get("results") or not state.get("finalists")):
         return Session(run, None)
-    return Session(*requests.reopen(path, budget), run.taken_over)
+    return Session(*requests.reopen(path, budget, asked.get("ray_address")), run.taken_over)
 
 
 def carry_out(
@@ -165,7 +174,7 @@ def carry_out(
 
 def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
     for key, value in asked.items():
-        if value is None:
+        if value is None or key == "ray_address":  # a run may move to another cluster
             continue
         if key == "plugins":
             raise RunError(
@@ -180,6 +189,9 @@ def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
             same = str(value) == own or str(Path(value).absolute()) == own
         elif key == "constants":
             same = {name: str(inner) for name, inner in value.items()} == dict(own)
+        elif key in PLACED:
+            same = requests.is_placed_so(request, key, value)
+            own = "auto" if key in request.auto else own or "an even share"
         else:
             same = value == own
         if not same and key == "constants":

@@ -49,13 +49,23 @@ def search(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything that is random (0).")] = None,
     trials_at_once: Annotated[
-        int | None, typer.Option(help="As many as there are devices, or CPUs, by default.")
+        str | None,
+        typer.Option(metavar="N|auto", help="As many as there are devices, or CPUs, by default."),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or mps; a GPU where there is one.")
     ] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(help="1 by default; 0.25: four trials share a GPU.")
+        str | None,
+        typer.Option(metavar="X|auto", help="1 by default; 0.25: four trials share a GPU."),
+    ] = None,
+    cpus_per_trial: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="CPUs, and threads; an even share by default."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Join a Ray cluster that runs: auto or host:port."),
     ] = None,
     keep: Annotated[
         str | None, typer.Option(help="Checkpoints to keep: top:20 (default), top:N, all.")
@@ -88,8 +98,8 @@ def search(
     """
     options = {
         "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
-        "gpus_per_trial": gpus_per_trial, "keep": keep, "constants": constants(set_),
-        "plugins": plugin,
+        "gpus_per_trial": gpus_per_trial, "cpus_per_trial": cpus_per_trial,
+        "ray_address": ray_address, "keep": keep, "constants": constants(set_), "plugins": plugin,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
     with lasting(), result_alone(as_json) as result:

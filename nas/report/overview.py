@@ -129,7 +129,9 @@ def slot_hours(facts: Mapping[str, Any]) -> str:
 
 
 def where(plan: Mapping[str, Any]) -> str:
-    """ "cpu, 2 trials at once"."""
+    """ "2 trials at once on cpu, 1 thread each"."""
+    if "placement" in plan:
+        return str(plan["placement"])
     share = f", {plan['gpus_per_trial']:g} GPU each" if plan["gpus_per_trial"] else ""
     return f"{plan['device']}, {plan['trials_at_once']} trials at once{share}"
 

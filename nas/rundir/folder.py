@@ -59,6 +59,9 @@ class Request:
     device: str = "cpu"
     trials_at_once: int = 1
     gpus_per_trial: float = 0.0
+    cpus_per_trial: int = 0  # 0: an even share of the CPUs
+    auto: list[str] = field(default_factory=list)  # which of the three were measured
+    ray_address: str = ""  # of a cluster; "": a Ray of the search's own
     keep: str = "top:20"
     validation_share: float = 0.1
     constants: Mapping[str, str] = field(default_factory=dict)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from ..data import ImageData, locate
 from ..data import load as load_data
@@ -23,7 +20,13 @@ from ..space.constants import set_constants
 from ..space.document import compose
 from ..train.recipe import Recipe
 from ..units import parse_budget, show_bytes
+from . import placement as placing
 from .journal import open_journal
+from .machine import Node, device_memory, pick_cluster_device, this_machine
+from .machine import available_cpus as available_cpus
+from .machine import pick_device as pick_device
+from .pilot import settled_by
+from .placement import AUTO, Count, Placement, Share, Wish
 from .strategies import STRATEGIES
 
 
@@ -34,6 +37,7 @@ class Prepared:
     request: Request
     space: Space | Architecture
     data: ImageData
+    placement: Placement
 
 
 def prepare(
@@ -44,8 +48,10 @@ def prepare(
     strategy: str = "tpe",
     seed: int = 0,
     device: str | None = None,
-    trials_at_once: int | None = None,
-    gpus_per_trial: float | None = None,
+    trials_at_once: Count = None,
+    gpus_per_trial: Share = None,
+    cpus_per_trial: Count = None,
+    ray_address: str | None = None,
     keep: str = "top:20",
     constants: Mapping[str, str] | None = None,
     plugins: Sequence[str | Path] = (),
@@ -57,11 +63,16 @@ def prepare(
     parse_keep(keep)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UserError(f"--seed {seed} must be between 0 and {2**32 - 1}")
-    device = pick_device(device)
-    gpus = _gpus_per_trial(device, gpus_per_trial)
+    wish = _wish(trials_at_once, gpus_per_trial, cpus_per_trial)
+    address, nodes = _reach(ray_address)
+    device = pick_cluster_device(device, nodes) if address else pick_device(device)
     file, source, loaded = _space(space, constants or {})
     images = load_data(data, seed=seed)
-    check_default(loaded, images, device)
+    memory = device_memory(device, nodes)
+    check_default(loaded, images, device, memory)
+    measuring = _measuring(address, nodes, loaded, images, device, plugins)
+    place = placing.place(wish, device, nodes, address=address, memory=memory, settled=measuring)
+    check_default(loaded, images, device, place.memory)
     request = Request(
         space=file,
         space_name=loaded.name,
@@ -73,17 +84,22 @@ def prepare(
         strategy=strategy,
         seed=seed,
         device=device,
-        trials_at_once=_trials_at_once(device, gpus, trials_at_once),
-        gpus_per_trial=gpus,
+        trials_at_once=place.trials_at_once,
+        gpus_per_trial=place.gpus_per_trial,
+        cpus_per_trial=place.cpus_per_trial if cpus_per_trial or wish.auto else 0,
+        auto=wish.auto,
+        ray_address=address or "",
         keep=keep,
         constants=dict(constants or {}),
         plugins=_distinct(plugins),
     )
-    return Prepared(request, loaded, images)
+    return Prepared(request, loaded, images, place)
 
 
-def reopen(path: str | Path, budget: str | None = None) -> tuple[RunDir, Prepared]:
-    """A run to go on with, perhaps under another budget.
+def reopen(
+    path: str | Path, budget: str | None = None, ray_address: str | None = None
+) -> tuple[RunDir, Prepared]:
+    """A run to go on with, perhaps under another budget, or on another cluster.
 
     Raises RunError where the folder is no run, or its space was edited since.
     """
@@ -94,12 +110,15 @@ def reopen(path: str | Path, budget: str | None = None) -> tuple[RunDir, Prepare
         request = replace(request, budget=budget)
     load_plugins(run.plugins)
     _check_unedited(run, request)
-    _check_again(run, request)
+    place = _check_again(run, request, ray_address)
+    request = replace(request, ray_address=place.address or "")
     loaded = parse(run.space_text, path=str(run.path / "space.yaml"))
-    return run, Prepared(request, loaded, load_data(request.data, seed=request.seed))
+    return run, Prepared(request, loaded, load_data(request.data, seed=request.seed), place)
 
 
-def check_default(space: Space | Architecture, data: ImageData, device: str) -> None:
+def check_default(
+    space: Space | Architecture, data: ImageData, device: str, memory: int | None = None
+) -> None:
     """Trial 0 must run: its recipe, its shapes at the data's size, its limits. Raises UserError."""
     first = fill(space, space.default()) if isinstance(space, Space) else space
     batch = Recipe.from_mapping(first.recipe).batch_size
@@ -117,38 +136,14 @@ def check_default(space: Space | Architecture, data: ImageData, device: str) -> 
                 f"{limit:,.0f}; trial 0 trains it, so raise the limit or make the defaults smaller",
                 str(space.path),
             )
-    memory = device_memory(device)
+    memory = device_memory(device) if memory is None else memory
     if price.memory > memory:
         raise SpaceError(
             f"the default network has {price.params:,} parameters and takes "
-            f"{show_bytes(price.memory)} to train, more than the {show_bytes(memory)} of this "
-            f"machine's {device}; make the defaults or recipe.batch_size smaller",
+            f"{show_bytes(price.memory)} to train, more than the {show_bytes(memory)} that "
+            f"a trial has of {device}; make the defaults or recipe.batch_size smaller",
             str(space.path),
         )
-
-
-def device_memory(device: str) -> int:
-    """Bytes that a training can have at the very most: of the GPU, else of the machine."""
-    if device == "cuda":
-        return int(torch.cuda.get_device_properties(0).total_memory)
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def pick_device(asked: str | None) -> str:
-    """`cuda` or `mps` where there is one, else `cpu`; what is asked for must be there."""
-    present = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if asked is None:
-        return next(name for name in ("cuda", "mps", "cpu") if present[name])
-    if asked not in present:
-        raise UserError(f"--device {asked!r} must be one of cpu, cuda, mps")
-    if not present[asked]:
-        there = ", ".join(name for name, here in present.items() if here)
-        raise UserError(f"--device {asked}: torch sees none on this machine; it sees {there}")
-    return asked
 
 
 def parse_keep(keep: str) -> int | None:
@@ -159,11 +154,6 @@ def parse_keep(keep: str) -> int | None:
     if word != "top" or not re.fullmatch("0*[1-9][0-9]{0,8}", number, re.ASCII):
         raise UserError(f"--keep {keep!r} must be all or top:N with N at least 1, such as top:20")
     return int(number)
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use, not those that the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_unedited(run: RunDir, request: Request) -> None:
@@ -181,54 +171,72 @@ def _check_unedited(run: RunDir, request: Request) -> None:
         )
 
 
-def _check_again(run: RunDir, request: Request) -> None:
+def _check_again(run: RunDir, request: Request, ray_address: str | None) -> Placement:
     """The run may have moved to a machine with less, or its files may be damaged."""
+    address, nodes = _reach(ray_address or request.ray_address or None)
     try:
         parse_budget(request.budget)
         STRATEGIES.get(request.strategy)
         parse_keep(request.keep)
-        pick_device(request.device)
-        _gpus_per_trial(request.device, request.gpus_per_trial)
+        (pick_cluster_device(request.device, nodes) if address else pick_device(request.device))
+        place = _placed_again(request, address, nodes)
     except UserError as error:
         raise RunError(f"{run.path / 'request.yaml'}: {error}") from None
     open_journal(run.journal, mend=False)
+    return place
 
 
-def _gpus_per_trial(device: str, asked: float | None) -> float:
-    if device != "cuda":
-        if asked:
-            raise UserError(f"--gpus-per-trial {asked:g} needs --device cuda, not {device}")
-        return 0.0
-    gpus = 1.0 if asked is None else asked
-    if not 0 < gpus <= torch.cuda.device_count() or (gpus > 1 and gpus != int(gpus)):
-        raise UserError(
-            f"--gpus-per-trial {gpus:g} must be a fraction above 0, or a whole number up to the "
-            f"{torch.cuda.device_count()} GPUs of this machine"
-        )
-    return gpus
+def _placed_again(request: Request, address: str | None, nodes: Sequence[Node]) -> Placement:
+    """As before, measured numbers too; on fewer slots where there are fewer now."""
+    wish = Wish(
+        gpus_per_trial=request.gpus_per_trial or None, cpus_per_trial=request.cpus_per_trial or None
+    )
+    memory = device_memory(request.device, nodes)
+    place = placing.place(wish, request.device, nodes, address=address, memory=memory)
+    most = place.trials_at_once
+    if request.device != "cuda" and not address:
+        most *= placing.OVERSUBSCRIBED
+    trials = min(most, request.trials_at_once)
+    wish = replace(wish, trials_at_once=trials)
+    return placing.place(wish, request.device, nodes, address=address, memory=memory)
 
 
-def _trials_at_once(device: str, gpus_per_trial: float, asked: int | None) -> int:
-    most = available_cpus()
-    if device == "cuda":
-        whole = int(torch.cuda.device_count() / gpus_per_trial + 1e-9)
-        most = whole if gpus_per_trial >= 1 else torch.cuda.device_count() * int(1 / gpus_per_trial)
-    elif device == "mps":
-        most = 1
-    if asked is None:
-        return most
-    if asked < 1:
-        raise UserError(f"--trials-at-once {asked} must be at least 1")
-    if asked > 8 * most:
-        raise UserError(
-            f"--trials-at-once {asked} is too many for {most} {device} slots: at most {8 * most}"
-        )
-    if device == "cuda" and asked > most:
-        raise UserError(
-            f"--trials-at-once {asked}: at {gpus_per_trial:g} GPUs a trial, {most} fit; "
-            "lower it, or lower --gpus-per-trial"
-        )
-    return asked
+def _wish(trials_at_once: object, gpus_per_trial: object, cpus_per_trial: object) -> Wish:
+    return Wish(
+        trials_at_once=placing.parse_count("--trials-at-once", trials_at_once),
+        gpus_per_trial=placing.parse_share("--gpus-per-trial", gpus_per_trial),
+        cpus_per_trial=placing.parse_count("--cpus-per-trial", cpus_per_trial),
+    )
+
+
+def _reach(address: str | None) -> tuple[str | None, tuple[Node, ...]]:
+    """The cluster's address and nodes; None and this machine without one. Raises UserError."""
+    if address in (None, "", "local"):
+        return None, (this_machine(),)
+    from . import backend  # Ray takes a second to import: not for what never asks for it
+
+    assert address is not None
+    found = backend.resolve(address)
+    return found, backend.survey(found)
+
+
+def _measuring(
+    address: str | None, nodes: Sequence[Node], space: Space | Architecture, data: ImageData,
+    device: str, plugins: Sequence[str | Path],
+) -> placing.Settled:  # fmt: skip
+    if address is None:
+        return settled_by(space, data, device, plugins=plugins)
+    from . import backend
+
+    return backend.settled_there(address, nodes, space, data, device, plugins=plugins)
+
+
+def is_placed_so(request: Request, name: str, value: object) -> bool:
+    """Whether the run was begun with that word for `--trials-at-once` and the like."""
+    if value == AUTO:
+        return name in request.auto
+    parse = placing.parse_share if name == "gpus_per_trial" else placing.parse_count
+    return bool(parse(f"--{name.replace('_', '-')}", value) == getattr(request, name))
 
 
 def _space(

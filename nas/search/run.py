@@ -29,9 +29,10 @@ from .core import Core
 from .disk import Disk
 from .journal import JournalStorage, open_journal
 from .ledger import Ledger
+from .machine import available_cpus
 from .proposals import Price, Proposer
 from .recovery import take_stock_of_files, take_stock_of_trials
-from .request import Prepared, available_cpus, device_memory, parse_keep
+from .request import Prepared, parse_keep
 from .strategies import STRATEGIES
 from .study import Studies
 from .table import Table
@@ -45,7 +46,8 @@ View = Callable[[Status], None]
 def create(prepared: Prepared, path: Path | None = None) -> RunDir:
     """The run's folder, whole before anything runs."""
     request = prepared.request
-    return RunDir.create(path, request, prepared.space.text, environment(request))
+    found = {**environment(request), "placement": prepared.placement.record()}
+    return RunDir.create(path, request, prepared.space.text, found)
 
 
 def search(
@@ -73,10 +75,8 @@ def search(
     run.forget_stop()
     run.write_request(request)
     core = _core(run, prepared, started, before, disk or Disk(run), say)
-    slots = backend.Slots(
-        request.trials_at_once, request.device, request.gpus_per_trial, _threads(request)
-    )
-    run.log(f"search begins: budget {request.budget}, {slots}")
+    placement = prepared.placement
+    run.log(f"search begins: budget {request.budget}, {placement.words()}")
     refresh = _refresher(core, view)
     left = max(core.ledger.wall_left, 0.0)
     if left < STARTING_SECONDS:
@@ -85,7 +85,7 @@ def search(
             f"take some {STARTING_SECONDS:.0f} s to start: give at least {_enough(core.ledger)}s"
         )
     else:
-        backend.execute(core, prepared.data.without_test(), slots, refresh)
+        backend.execute(core, prepared.data.without_test(), placement, refresh)
     state = core.finish()
     run.log(f"search ends: {state['stopped']}")
     return state
@@ -126,9 +126,7 @@ def open_studies(run: RunDir, *, mend: bool = True) -> Studies:
     return Studies(storage, _prefix(storage, run), lambda n: make(hash_seed(request.seed, n)))
 
 
-def _mended(
-    run: RunDir, space: Space | Architecture, say: Callable[[str], None]
-) -> Studies:
+def _mended(run: RunDir, space: Space | Architecture, say: Callable[[str], None]) -> Studies:
     """The studies, what an earlier session's death left being mended and said."""
     found = list(take_stock_of_files(run))
     studies = open_studies(run)
@@ -163,8 +161,8 @@ def _core(
 
     return assemble(
         run, prepared.request, prepared.space, price=price, clock=time.monotonic,
-        started=started, before=before, memory=device_memory(prepared.request.device),
-        disk=disk, say=say,
+        started=started, before=before, memory=prepared.placement.memory,
+        slots=prepared.placement.trials_at_once, disk=disk, say=say,
     )  # fmt: skip
 
 
@@ -178,6 +176,7 @@ def assemble(
     started: float | None = None,
     before: Mapping[str, Any],
     memory: int | None = None,
+    slots: int | None = None,
     studies: Studies | None = None,
     disk: Disk | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -185,13 +184,14 @@ def assemble(
     """A session's core with its parts: what a real backend and the simulated one drive.
 
     before   the state that the session before left (`run.stages()`); {} where there was none
+    slots    of the placement; None: as requested
     studies  instead of those in the run folder
     say      hears what an earlier session's death had damaged, and was mended
     """
     spent = before.get("budget", {})
     ledger = Ledger(
         parse_budget(request.budget),
-        slots=request.trials_at_once,
+        slots=slots or request.trials_at_once,
         devices_per_trial=request.gpus_per_trial or 1.0,
         clock=clock,
         started=started,
@@ -225,10 +225,6 @@ def _refresher(core: Core, view: View | None) -> Callable[[], None]:
 
     core.disk.refresh = show
     return refresh
-
-
-def _threads(request: Request) -> int:
-    return max(1, available_cpus() // request.trials_at_once)
 
 
 def _git_commit() -> str | None:

@@ -16,15 +16,18 @@ from collections.abc import Callable
 
 from ...data import ImageData
 from ..core import Core
+from ..placement import Placement
 from . import environment as environment  # before the others: Ray reads it on import
 from .adapters import Over, tuner
-from .cluster import Slots as Slots
+from .address import resolve as resolve
+from .address import survey as survey
 from .cluster import running, short_temporary_folder, sweep
+from .measuring import settled_there as settled_there
 from .signals import signals
 
 
-def execute(core: Core, data: ImageData, slots: Slots, refresh: Callable[[], None]) -> None:
-    """Run the core's trials on a local Ray until it says DONE. `refresh` is called now and then.
+def execute(core: Core, data: ImageData, placement: Placement, refresh: Callable[[], None]) -> None:
+    """Run the core's trials on Ray until it says DONE. `refresh` is called now and then.
 
     The first SIGINT or SIGTERM interrupts the core, which lets running trials stop at their next
     report; the second ends the process at once.
@@ -35,10 +38,10 @@ def execute(core: Core, data: ImageData, slots: Slots, refresh: Callable[[], Non
     try:
         with (
             signals(core),
-            running(folder, data, slots),
+            running(folder, data, placement),
             signals(core),  # again: Ray's start puts its own in place of SIGTERM's
             contextlib.suppress(Over),
         ):
-            tuner(core, data, slots, refresh, folder).fit()
+            tuner(core, data, placement, refresh, folder).fit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

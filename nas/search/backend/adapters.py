@@ -5,42 +5,48 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from ...data import ImageData
 from ..core import Core
+from ..placement import Placement
 from ..trainable import Worker
 from ..work import Ask, Signal
-from .cluster import Slots
+from .mirror import Mirror, start_keeper
+from .sharing import share_gpu
 
 
 def tuner(
-    core: Core, data: ImageData, slots: Slots, refresh: Callable[[], None], folder: str
+    core: Core, data: ImageData, placement: Placement, refresh: Callable[[], None], folder: str
 ) -> tune.Tuner:
-    needs = {"cpu": 1.0}
-    if slots.gpus_per_trial:
-        needs["gpu"] = slots.gpus_per_trial
-    trainable = tune.with_parameters(
+    needs = {"cpu": float(placement.cpus_per_trial)}
+    if placement.gpus_per_trial:
+        needs["gpu"] = placement.gpus_per_trial
+    trainable = tune.with_parameters(  # the data lie in the object store, once on each node
         _Trainable,
         data=data,
-        device=slots.device,
-        threads=slots.threads,
-        plugins=core.run.plugins,
+        placement=placement,
+        plugins=[(path.name, path.read_bytes()) for path in core.run.plugins],
+        home=ray.get_runtime_context().get_node_id(),
+        keeper=start_keeper() if placement.address else None,
     )
     return tune.Tuner(
         tune.with_resources(trainable, needs),
         tune_config=tune.TuneConfig(
             search_alg=_Searcher(core),
-            scheduler=_Scheduler(core),
+            scheduler=_Scheduler(core, placement.address is not None),
             num_samples=-1,
-            max_concurrent_trials=slots.count,
+            max_concurrent_trials=placement.trials_at_once,
             reuse_actors=True,
             trial_name_creator=lambda trial: f"trial-{trial.trial_id}",
             trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -63,21 +69,38 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         self,
         config: dict[str, Any],
         data: ImageData,
-        device: str,
-        threads: int,
-        plugins: Sequence[Path],
+        placement: Placement,
+        plugins: Sequence[tuple[str, bytes]],
+        home: str,
+        keeper: Any,
     ) -> None:
         with contextlib.suppress(ValueError):  # a terminal's Ctrl-C is the driver's to handle
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.worker = Worker(data, device, threads, plugins)
-        self.worker.begin(Ask(**config["ask"]))
+        share_gpu(placement)
+        away = ray.get_runtime_context().get_node_id() != home
+        self.mirror = Mirror(keeper) if away else None
+        with tempfile.TemporaryDirectory(prefix="nas-plugins-") as folder:
+            files = [Path(folder) / name for name, _ in plugins]
+            for file, (_, content) in zip(files, plugins, strict=True):
+                file.write_bytes(content)
+            self.worker = Worker(data, placement.device, placement.threads, files)
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.worker.begin(Ask(**new_config["ask"]))
+        ask = Ask(**new_config["ask"])
+        if self.mirror is not None:
+            ask = replace(ask, folder=self.mirror.fetch(ask.folder))
+        self.worker.begin(ask)
         return True
 
     def step(self) -> dict[str, Any]:
-        return self.worker.step()
+        report = self.worker.step()
+        if self.mirror is not None and report["kind"] == "epoch":
+            try:
+                self.mirror.push()
+            except OSError:  # of the driver's disk
+                return {"kind": "failed", "cause": "failed", "error": traceback.format_exc()}
+        return report
 
 
 class _Pickled:
@@ -115,13 +138,21 @@ class _Searcher(_Pickled, Searcher):  # type: ignore[misc]
 
 
 class _Scheduler(_Pickled, FIFOScheduler):  # type: ignore[misc]
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, joined: bool) -> None:
         super().__init__()
-        self._core = core
+        self._core, self._joined = core, joined
+        self._where: dict[int, str] = {}
 
     def on_trial_result(self, _: object, trial: Any, result: dict[str, Any]) -> str:
+        if self._joined:
+            self._tell_where(_number(trial), f"{result['hostname']} ({result['node_ip']})")
         stop = self._core.on_report(_number(trial), result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def _tell_where(self, number: int, node: str) -> None:
+        if self._where.get(number) != node:
+            self._where[number] = node
+            self._core.run.log(f"trial {number} runs on {node}")
 
 
 class Over(BaseException):

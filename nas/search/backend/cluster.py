@@ -1,4 +1,4 @@
-"""The Ray that trials run on: a local one of our own, and what it leaves behind."""
+"""The Ray that trials run on: a local one of our own and what it leaves behind, or a cluster."""
 
 from __future__ import annotations
 
@@ -7,45 +7,50 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import ray
 
 from ...data import ImageData
+from ...errors import UserError
+from ..placement import Placement
+from .address import on_loopback
+from .environment import keep_to_loopback
 from .signals import deaf
+
+PACKAGE = Path(__file__).parents[2]  # nas/ itself
 
 MIN_OBJECT_STORE = 100 * 2**20  # Ray refuses less than 75 MiB
 
 
-@dataclass(frozen=True)
-class Slots:
-    """Where trials run: how many at once, on what, with how many threads of the CPU each."""
+@contextlib.contextmanager
+def running(folder: str, data: ImageData, placement: Placement) -> Iterator[None]:
+    """A Ray to run trials on: a local one of our own, gone at the end, or a cluster, left running.
 
-    count: int
-    device: str
-    gpus_per_trial: float
-    threads: int
+    Raises UserError where the cluster cannot be joined any more.
+    """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if placement.address is not None:
+        with joined(placement.address):
+            yield
+        return
+    with _left(lambda: _start(folder, data, placement)):
+        yield
 
 
 @contextlib.contextmanager
-def running(folder: str, data: ImageData, slots: Slots) -> Iterator[None]:
-    """A local Ray of our own, quiet, without its dashboard; gone at the end."""
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    images = sum(part.x.nbytes + part.y.nbytes for part in (data.train, data.validation))
-    gpus = {"num_gpus": None} if slots.gpus_per_trial else {"num_gpus": 0}
+def joined(address: str) -> Iterator[None]:
+    """A guest of a cluster; leaves it at the end, its own workers with it."""
+    with _left(lambda: _join(address)):
+        yield
+
+
+@contextlib.contextmanager
+def _left(begin: Callable[[], None]) -> Iterator[None]:
     try:
-        ray.init(
-            address="local",
-            num_cpus=slots.count,
-            **gpus,
-            include_dashboard=False,
-            object_store_memory=int(1.5 * images) + MIN_OBJECT_STORE,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            _temp_dir=folder,
-        )
+        begin()
     except SystemExit:  # Ray's own answer to SIGTERM while it starts
         raise KeyboardInterrupt from None
     try:
@@ -53,6 +58,37 @@ def running(folder: str, data: ImageData, slots: Slots) -> Iterator[None]:
     finally:
         with deaf():  # a second Ctrl-C in the middle of it is a traceback
             ray.shutdown()
+
+
+def _start(folder: str, data: ImageData, placement: Placement) -> None:
+    """Quiet, on the loopback address, without the dashboard; whatever RAY_ADDRESS says."""
+    keep_to_loopback(True)
+    images = sum(part.x.nbytes + part.y.nbytes for part in (data.train, data.validation))
+    ray.init(
+        address="local",
+        num_cpus=placement.trials_at_once * placement.cpus_per_trial,
+        num_gpus=None if placement.gpus_per_trial else 0,
+        include_dashboard=False,
+        object_store_memory=int(1.5 * images) + MIN_OBJECT_STORE,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        _temp_dir=folder,
+    )
+
+
+def _join(address: str) -> None:
+    """As a guest. The nodes need torch and Ray; this package travels to them."""
+    keep_to_loopback(on_loopback(address))
+    try:
+        ray.init(
+            address=address,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env={"py_modules": [str(PACKAGE)], "excludes": ["**/__pycache__"]},
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"--ray-address {address}: {said}") from None
 
 
 def sweep(parent: str) -> None:

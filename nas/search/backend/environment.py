@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # the loopback address alone, on Linux too: Ray runs what it is sent, from whoever sends it
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    LOOPBACK: "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -19,3 +21,11 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 os.environ.update(QUIET)
+
+
+def keep_to_loopback(alone: bool) -> None:
+    """Whether Ray uses the loopback address alone; before a start of it or a joining."""
+    os.environ[LOOPBACK] = "0" if alone else "1"
+    constants = sys.modules.get("ray._private.ray_constants")
+    if constants is not None and hasattr(constants, "ENABLE_RAY_CLUSTER"):  # imported already
+        setattr(constants, "ENABLE_RAY_CLUSTER", not alone)  # noqa: B010 - Ray's types lack it
