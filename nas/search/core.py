@@ -171,10 +171,10 @@ class Core:
     # --- taking up what an earlier session left -----------------------------------------
 
     def _take_up(self) -> None:
+        for name in self._studies.names():
+            if self._studies.drop_unfinished(name):
+                self.run.log(f"stage {name} was broken off while it was set up; set up anew")
         names = [name for name in self._studies.names() if name != finals.STAGE]
-        if names and self._studies.drop_unfinished(names[-1]):
-            self.run.log(f"stage {names[-1]} was broken off while it was set up; set up anew")
-            names.pop()
         final = finals.STAGE in self._studies.names()
         self._proposer.start(names)
         for name in [*names, *([finals.STAGE] if final else [])]:

@@ -77,11 +77,11 @@ class JournalFile(JournalFileBackend):
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """The records from that one on; those held back count as the file's last."""
         if self._written is None:
-            logs = list(super().read_logs(log_number_from))
+            for log in super().read_logs(log_number_from):
+                log_number_from += 1
+                yield log
             if self._holding:
-                self._written = log_number_from + len(logs)
-            yield from logs
-            log_number_from += len(logs)
+                self._written = log_number_from
         if self._held:
             assert self._written is not None
             yield from self._held[log_number_from - self._written :]
