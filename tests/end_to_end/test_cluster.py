@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -26,8 +27,8 @@ SEARCH = ("search", "--space", "tiny", "--data", "digits", "--run-dir", "run", "
 
 
 @contextlib.contextmanager
-def two(cpus: int = 1) -> Iterator[Nodes]:
-    made = Nodes(cpus)
+def two(cpus: int = 1, head: int | None = None) -> Iterator[Nodes]:
+    made = Nodes(cpus, head)
     try:
         made.start(HEAD)
         made.start(SECOND)
@@ -188,3 +189,38 @@ def test_auto_measures_on_a_node_of_the_cluster_that_auto_finds(wide, tmp_path, 
     said = " ".join(done.err.split()) + " ".join(done.out.split())
     assert re.search(r"measured: 1 at once [\d,]+ images/s, 2 at once [\d,]+ images/s", said), said
     assert re.search(r"[24] trials at once on cpu, [12] threads? each", said)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_lost_its_slots_can_be_left(tmp_path):
+    with two(head=0) as nodes:
+        run = tmp_path / "run"
+        process = begin(nodes, tmp_path, "--budget", "20trials", "--set", "recipe.epochs=30")
+        limit = time.monotonic() + 180
+        while not places(run) and time.monotonic() < limit:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        nodes.kill(SECOND)
+        time.sleep(10)
+        assert process.poll() is None, "it waits for a node to come back"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=90)
+        assert process.returncode == 130, err
+        assert json.loads(out)["stopped"] == "interrupted"
+        nodes.start(SECOND)
+        words = ("--resume", "run", "--budget", "3trials", "--json")
+        assert ask(nodes, tmp_path, *words).code in (0, 2)
+
+
+@pytest.mark.slow
+def test_another_version_of_ray_is_named(nodes):
+    program = (
+        "import ray; ray.__version__ = '1.0.0'\n"
+        f"from nas.search.backend.survey import main; main({nodes.address!r}, '0')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False,
+        env={**environment(), **nodes.environment},
+    )  # fmt: skip
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert re.match(r"Version mismatch: .*1\.0\.0", told["error"])
