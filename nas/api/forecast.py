@@ -11,6 +11,7 @@ from torch.nn import functional
 from ..models import Cost, build, cost
 from ..search.core import FEW_TRIALS
 from ..search.ledger import RESERVE_SHARE
+from ..search.machine import here
 from ..search.request import Prepared
 from ..search.rungs import ETA, Rungs
 from ..search.stages import COARSE_FRACTION, COARSE_UNTIL, FINE_FRACTION
@@ -82,7 +83,7 @@ def _figures(price: Cost) -> dict[str, int]:
 def _epoch_seconds(prepared: Prepared, first: Architecture, recipe: Recipe) -> float:
     """An epoch of the default network, on one slot's share of the machine."""
     request, data = prepared.request, prepared.data
-    device = torch.device(request.device)
+    device = torch.device(here(request.device))
     before = torch.get_num_threads()
     torch.set_num_threads(prepared.placement.threads)
     try:

@@ -15,6 +15,7 @@ from ..rundir import Request, RunDir
 from ..search import request as requests
 from ..search import run as driver
 from ..search.disk import Disk
+from ..search.machine import here
 from ..search.request import Prepared
 from ..search.run import View
 from ..space import Architecture, Space
@@ -168,7 +169,7 @@ def carry_out(
         disk = Disk(run, say=say)
         with run.lock(), disk.patience():
             driver.search(run, prepared, view=view, started=started, disk=disk, say=say)
-            export.best(run, prepared.data, device=prepared.request.device)
+            export.best(run, prepared.data, device=here(prepared.request.device))
     return Run(run)
 
 

@@ -110,6 +110,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def here(device: str) -> str:
+    """The device for what the driver itself does: a cluster's GPUs may be nowhere near."""
+    return "cpu" if device == "cuda" and not torch.cuda.is_available() else device
+
+
 def _known_device(asked: str) -> None:
     if asked not in ("cpu", "cuda", "mps"):
         raise UserError(f"--device {asked!r} must be one of cpu, cuda, mps")

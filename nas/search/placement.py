@@ -77,8 +77,7 @@ class Placement:
     def words(self) -> str:
         """One line for people and the log."""
         share = f", {self.gpus_per_trial:g} GPU each" if self.gpus_per_trial else ""
-        where = f"; the cluster at {self.address} has " if self.address else ""
-        where += inventory(self.nodes) if self.address else ""
+        where = f"; {_owner(self.address)} has {inventory(self.nodes)}" if self.address else ""
         measured = f" ({self.why})" if self.why else ""
         return (
             f"{counted(self.trials_at_once, 'trial')} at once on {self.device}{share}, "
@@ -221,7 +220,7 @@ def place(
     most_cpus = max(node.cpus for node in nodes)
     if said_cpus is not None and said_cpus > most_cpus:
         raise UserError(
-            f"--cpus-per-trial {said_cpus} does not fit: {_owner(address, nodes)} has "
+            f"--cpus-per-trial {said_cpus} does not fit: {_owner(address)} has "
             f"{counted(most_cpus, 'CPU')}{' on a node' if address else ''}; ask for no more"
         )
     if device == "cuda":
@@ -290,7 +289,7 @@ def _room(
         need = f"{gpus:g} GPU and " if gpus else ""
         raise UserError(
             f"no node has {need}{counted(kept or 1, 'CPU')} for a trial: "
-            f"{_owner(address, nodes)} has {inventory(nodes)}; ask for less"
+            f"{_owner(address)} has {inventory(nodes)}; ask for less"
         )
     return room
 
@@ -332,11 +331,13 @@ def _check_gpus(gpus: float, nodes: Sequence[Node], address: str | None) -> None
     most = max(node.gpus for node in nodes)
     if gpus > most:
         raise UserError(
-            f"--gpus-per-trial {gpus:g} cannot be placed: {_owner(address, nodes)} has "
+            f"--gpus-per-trial {gpus:g} cannot be placed: {_owner(address)} has "
             f"{counted(most, 'GPU')}{' on a node' if address else ''}; ask for a fraction, or a "
             f"whole number up to {most}"
         )
 
 
-def _owner(address: str | None, nodes: Sequence[Node]) -> str:
+def _owner(address: str | None) -> str:
+    if address == "auto":
+        return "the cluster that auto found"
     return f"the cluster at {address}" if address else "this machine"

@@ -216,8 +216,8 @@ def _reach(address: str | None) -> tuple[str | None, tuple[Node, ...]]:
     from . import backend  # Ray takes a second to import: not for what never asks for it
 
     assert address is not None
-    found = backend.resolve(address)
-    return found, backend.survey(found)
+    backend.check_address(address)
+    return address, backend.survey(address)
 
 
 def _measuring(

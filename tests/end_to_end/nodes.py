@@ -26,10 +26,12 @@ STORE = str(100 * 2**20)
 class Nodes:
     """`start` brings a node up; `close` ends what was started, and nothing else."""
 
-    def __init__(self, cpus: int = 1) -> None:
+    def __init__(self, cpus: int = 1, head: int | None = None) -> None:
+        """`cpus` of each node, of the head's own number if it is named."""
         self.folder = Path(tempfile.mkdtemp(prefix="nas-nodes-", dir="/tmp"))  # sockets: short
         (self.folder / "token").write_text(secrets.token_hex(32))
-        self.cpus, self.port = cpus, _free_port()
+        self.cpus = {HEAD: cpus if head is None else head, SECOND: cpus}
+        self.port = _free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -47,7 +49,7 @@ class Nodes:
                  "--include-dashboard=false"]  # fmt: skip
         words = [
             sys.executable, "-c", RAY, "start", "--block", "--disable-usage-stats",
-            f"--node-ip-address={host}", f"--num-cpus={self.cpus}", "--num-gpus=0",
+            f"--node-ip-address={host}", f"--num-cpus={self.cpus[host]}", "--num-gpus=0",
             f"--object-store-memory={STORE}",
             *(first if host == HEAD else [f"--address={self.address}"]),
         ]  # fmt: skip

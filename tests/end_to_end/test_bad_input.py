@@ -75,7 +75,7 @@ WORDS = {
     "too many CPUs": (f"{NEW} --cpus-per-trial 4096", r"--cpus-per-trial 4096 does not fit: this machine has \d+ CPUs?; ask for no more"),
     "a cluster's name": (f"{NEW} --ray-address head", r"--ray-address 'head' must be auto, or the host:port that `ray start --head` printed"),
     "a client's address": (f"{NEW} --ray-address ray://127.0.0.1:10001", r"--ray-address 'ray://127.0.0.1:10001' must be auto, or the host:port"),
-    "a cluster that is not there": (f"{NEW} --ray-address 127.0.0.1:9", r"--ray-address 127.0.0.1:9: nobody answers at 127.0.0.1:9; start the cluster there"),
+    "a cluster that is not there": (f"{NEW} --ray-address 127.0.0.1:9", r"--ray-address 127.0.0.1:9: nobody answers there; start the cluster"),
     "negative seed": (f"{NEW} --seed -1", r"--seed -1 must be between 0 and 4294967295"),
     "large seed": (f"{NEW} --seed 4294967296", r"--seed 4294967296 must be between"),
     "seed in words": (f"{NEW} --seed one", r"nas search: --seed one must be a whole number; nas search --help"),

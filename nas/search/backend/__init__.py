@@ -19,7 +19,7 @@ from ..core import Core
 from ..placement import Placement
 from . import environment as environment  # before the others: Ray reads it on import
 from .adapters import Over, tuner
-from .address import resolve as resolve
+from .address import check_address as check_address
 from .address import survey as survey
 from .cluster import running, short_temporary_folder, sweep
 from .measuring import settled_there as settled_there

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -18,12 +19,14 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from ...data import ImageData
+from ...rundir import is_full
 from ..core import Core
 from ..placement import Placement
-from ..trainable import Worker
+from ..trainable import PAUSE_SECONDS, Worker
 from ..work import Ask, Signal
 from .mirror import Mirror, start_keeper
 from .sharing import share_gpu
+from .waiting import Waiting
 
 
 def tuner(
@@ -55,7 +58,7 @@ def tuner(
             name="tune",
             storage_path=os.path.join(folder, "tune"),
             verbose=0,
-            callbacks=[_Callback(core, refresh)],
+            callbacks=[_Callback(core, refresh, Waiting(core) if placement.address else None)],
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
@@ -79,6 +82,7 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         share_gpu(placement)
         away = ray.get_runtime_context().get_node_id() != home
         self.mirror = Mirror(keeper) if away else None
+        self.held: dict[str, Any] | None = None
         with tempfile.TemporaryDirectory(prefix="nas-plugins-") as folder:
             files = [Path(folder) / name for name, _ in plugins]
             for file, (_, content) in zip(files, plugins, strict=True):
@@ -87,19 +91,24 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        ask = Ask(**new_config["ask"])
+        ask, self.held = Ask(**new_config["ask"]), None
         if self.mirror is not None:
             ask = replace(ask, folder=self.mirror.fetch(ask.folder))
         self.worker.begin(ask)
         return True
 
     def step(self) -> dict[str, Any]:
-        report = self.worker.step()
+        report = self.held or self.worker.step()
+        self.held = None
         if self.mirror is not None and report["kind"] == "epoch":
             try:
                 self.mirror.push()
-            except OSError:  # of the driver's disk
-                return {"kind": "failed", "cause": "failed", "error": traceback.format_exc()}
+            except OSError as error:  # of the driver's disk
+                if not is_full(error):
+                    return {"kind": "failed", "cause": "failed", "error": traceback.format_exc()}
+                self.held = report
+                time.sleep(PAUSE_SECONDS)
+                return {"kind": "pause", "share": 1.0, "full": self.mirror.source}
         return report
 
 
@@ -160,8 +169,8 @@ class Over(BaseException):
 
 
 class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
-    def __init__(self, core: Core, refresh: Callable[[], None]) -> None:
-        self._core, self._refresh = core, refresh
+    def __init__(self, core: Core, refresh: Callable[[], None], waiting: Waiting | None) -> None:
+        self._core, self._refresh, self._waiting = core, refresh, waiting
 
     def on_trial_start(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
         self._core.on_start(_number(trial))
@@ -170,9 +179,9 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
         error = trial.get_pickled_error() or trial.get_error() or "the worker died"
         self._core.on_death(_number(trial), str(error))
 
-    def on_step_end(self, iteration: int, trials: object, **_: object) -> None:
+    def on_step_end(self, iteration: int, trials: Sequence[Any], **_: object) -> None:
         self._refresh()
-        if self._core.over:
+        if self._core.over or (self._waiting is not None and self._waiting.look(trials)):
             raise Over
 
 

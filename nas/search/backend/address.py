@@ -21,21 +21,24 @@ HERE = ("127.0.0.1", "localhost", "::1")
 PROGRAM = "import sys; from nas.search.backend.survey import main; main(*sys.argv[1:])"
 
 
-def resolve(asked: str) -> str:
-    """`auto` or `host:port` -> `host:port` where somebody answers. Raises UserError at once."""
-    address = _running_here() if asked == "auto" else asked
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or "/" in address:
+def check_address(asked: str) -> None:
+    """`auto`, or a `host:port` where somebody answers. Raises UserError at once.
+
+    `auto` is Ray's own word, and stays one: Ray finds what runs on this machine, or RAY_ADDRESS.
+    """
+    if asked == "auto":
+        return
+    host, _, port = asked.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or "/" in asked:
         raise UserError(
             f"--ray-address {asked!r} must be auto, or the host:port that `ray start --head` "
             "printed, such as 10.0.0.5:6379"
         )
     if not _answers(host, int(port)):
         raise UserError(
-            f"--ray-address {asked}: nobody answers at {address}; start the cluster there (ray "
-            "start --head), or leave the option out"
+            f"--ray-address {asked}: nobody answers there; start the cluster (ray start --head), "
+            "or leave the option out"
         )
-    return address
 
 
 def on_loopback(address: str) -> bool:
@@ -43,6 +46,8 @@ def on_loopback(address: str) -> bool:
 
     Ray takes `127.0.0.1` for this machine's own address, where such a cluster does not answer.
     """
+    if address == "auto":
+        return sys.platform in ("darwin", "win32")  # as Ray has it
     host, _, port = address.rpartition(":")
     return host in HERE and not _answers(_own_address(), int(port))
 
@@ -60,7 +65,7 @@ def survey(address: str) -> tuple[Node, ...]:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         try:
-            out, _ = process.communicate(timeout=JOIN_SECONDS + SURVEY_SECONDS)
+            out, err = process.communicate(timeout=JOIN_SECONDS + SURVEY_SECONDS)
         except subprocess.TimeoutExpired:
             raise UserError(
                 f"--ray-address {address}: its nodes did not answer within "
@@ -69,6 +74,11 @@ def survey(address: str) -> tuple[Node, ...]:
         finally:
             process.kill()
     told = _told(out)
+    if "nodes" not in told and "InvalidAuthToken" in err:  # what it repeats until it is late
+        raise UserError(
+            f"--ray-address {address}: the cluster asks for Ray's token: set RAY_AUTH_MODE=token, "
+            "and RAY_AUTH_TOKEN_PATH to the file that the cluster was started with"
+        )
     if "nodes" not in told:
         why = told.get("error") or f"Ray could not join it ({process.returncode})"
         raise UserError(f"--ray-address {address}: {why}")
@@ -83,22 +93,6 @@ def _told(out: str) -> dict[str, Any]:
             if isinstance(told, dict):
                 return told
     return {}
-
-
-def _running_here() -> str:
-    """The cluster that `ray start` has begun or joined on this machine; RAY_ADDRESS before it."""
-    named = os.environ.get("RAY_ADDRESS")
-    if named:
-        return named
-    folder = os.environ.get("RAY_TMPDIR") or "/tmp"
-    with contextlib.suppress(OSError):
-        found = (Path(folder) / "ray" / "ray_current_cluster").read_text().strip()
-        if found:
-            return found
-    raise UserError(
-        "--ray-address auto: no Ray cluster runs on this machine; start one (ray start --head), "
-        "or name its host:port"
-    )
 
 
 def _answers(host: str, port: int) -> bool:

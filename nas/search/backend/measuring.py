@@ -48,7 +48,7 @@ def settled_there(
                 level, measured = ray.get(answer, timeout=WAIT_SECONDS)
             except ray.exceptions.GetTimeoutError:
                 raise UserError(
-                    f"auto: no node of the cluster at {address} was free for {WAIT_SECONDS:.0f} s "
+                    f"auto: no node of the cluster {address} was free for {WAIT_SECONDS:.0f} s "
                     "to measure on; give numbers, or come back later"
                 ) from None
             except ray.exceptions.RayTaskError as error:

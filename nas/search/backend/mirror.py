@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ...rundir import write_bytes
+from ...rundir import CHECKPOINT, PREVIOUS, write_bytes, write_checkpoint
 
 AT_ONCE = 8  # files of different trials that are written at the same time
 
@@ -33,9 +33,13 @@ class Keeper:
 
     def write(self, folder: str, files: dict[str, bytes]) -> None:
         """Each of them whole or not at all, in their order."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            write_bytes(Path(folder) / Path(name).name, content)
+            if name == CHECKPOINT:
+                write_checkpoint(path, content)  # keeps the one before, as the worker did
+            elif name != PREVIOUS:
+                write_bytes(path / Path(name).name, content)
 
 
 def start_keeper() -> Any:
@@ -54,7 +58,7 @@ class Mirror:
     def __init__(self, keeper: Any) -> None:
         self._keeper = keeper
         self._home = tempfile.TemporaryDirectory(prefix="nas-trials-")
-        self._source = ""
+        self.source = ""
         self._local: Path | None = None
         self._known: dict[str, tuple[int, int]] = {}
 
@@ -62,7 +66,7 @@ class Mirror:
         """Take over the trial's files; the folder to train in."""
         if self._local is not None:
             shutil.rmtree(self._local, ignore_errors=True)
-        self._source = folder
+        self.source = folder
         number = f"{Path(folder).name}-{os.urandom(4).hex()}"
         local = self._local = Path(self._home.name) / number
         local.mkdir()
@@ -75,10 +79,16 @@ class Mirror:
         """Hand over what is new, oldest first, and wait until it is written. Raises OSError."""
         assert self._local is not None
         now = _stamps(self._local)
-        new = sorted((stamp, name) for name, stamp in now.items() if self._known.get(name) != stamp)
+        new = sorted(
+            (stamp, name) for name, stamp in now.items()
+            if self._known.get(name) != stamp and name != PREVIOUS
+        )  # fmt: skip
         if new:
             files = {name: (self._local / name).read_bytes() for _, name in new}
-            ray.get(self._keeper.write.remote(self._source, files))
+            try:
+                ray.get(self._keeper.write.remote(self.source, files))
+            except ray.exceptions.RayTaskError as error:
+                raise (error.cause if isinstance(error.cause, OSError) else error) from None
             self._known = now
 
 
