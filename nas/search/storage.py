@@ -17,6 +17,7 @@ import re
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,7 +63,7 @@ def written(text: str) -> str:
     url = _parse(text)
     if url.drivername == "sqlite":
         return f"sqlite:///{Path(cast(str, url.database)).absolute()}"
-    plain = url.set(password=None).render_as_string()
+    plain = _without_password(text)
     if not url.password:
         return plain
     if _REFERENCE.fullmatch(url.password):
@@ -87,7 +88,7 @@ def shown(text: str) -> str:
 def _without_password(text: str) -> str:
     if text == JOURNAL:
         return text
-    return sqlalchemy.make_url(text).set(password=None).render_as_string()
+    return _parse(text)._replace(password=None).render_as_string()  # `set` ignores None
 
 
 def _parse(text: str) -> sqlalchemy.URL:
@@ -199,13 +200,28 @@ def open_storage(
 
 def _open(url: sqlalchemy.URL) -> RDBStorage:
     """Another process may make the same tables in this moment: then they are there."""
-    address = url.render_as_string(hide_password=False)
-    for pause in (0.2, 1.0, 3.0):
+    storage = None
+    for pause in (0.2, 1.0, 3.0, None):
         try:
-            return RDBStorage(address, engine_kwargs=_engine_options(url))
+            storage = _tables(url)
+            break
         except DBAPIError:
+            if pause is None:
+                raise
             time.sleep(pause)
-    return RDBStorage(address, engine_kwargs=_engine_options(url))
+    assert storage is not None
+    try:
+        storage._version_manager.check_table_schema_compatibility()
+    except RuntimeError:
+        storage.engine.dispose()
+        raise
+    return storage
+
+
+def _tables(url: sqlalchemy.URL) -> RDBStorage:
+    address = url.render_as_string(hide_password=False)
+    options = _engine_options(url)
+    return RDBStorage(address, engine_kwargs=options, skip_compatibility_check=True)
 
 
 def _engine_options(url: sqlalchemy.URL) -> dict[str, Any]:
@@ -264,6 +280,7 @@ class Patient:
         self, storage: RDBStorage, name: str, tell: Callable[[str], None] | None = None
     ) -> None:
         self._storage, self._name = storage, name
+        weakref.finalize(self, storage.engine.dispose)  # else its connections end with a warning
         self._tell: Callable[[str], None] = tell or (lambda _: None)
         self.patience = PATIENCE
         self.hurry: Callable[[], bool] = lambda: False
