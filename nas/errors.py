@@ -6,7 +6,9 @@
     │   ├── SpaceError       2   a fault in a space or architecture file: file:line, path
     │   ├── ShapeError       2   rows whose shapes do not fit each other or the image
     │   ├── DataError        2   data that is missing, truncated or contradicts itself
-    │   └── RunError         2   a folder that is no run, is in use, or was edited since
+    │   ├── RunError         2   a folder that is no run, is in use, or was edited since
+    │   └── StorageError     2   a storage that cannot be reached, or holds another run's studies
+    ├── StorageLost          1   a storage that went away in mid-search and did not come back
     ├── SearchFailed         1   nothing survived; causes counted
     └── Interrupted        130   stopped by the user, after the export
 
@@ -58,6 +60,14 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A folder that is no run, that another process uses, or that was edited since."""
+
+
+class StorageError(UserError):
+    """A storage that cannot be reached, or whose studies are not this run's."""
+
+
+class StorageLost(NasError):
+    """A storage that went away in the middle of a search and did not come back."""
 
 
 class SearchFailed(NasError):

@@ -14,6 +14,7 @@ from ..models import cost
 from ..rundir import Request, RunDir
 from ..search import request as requests
 from ..search import run as driver
+from ..search import storage as storages
 from ..search.disk import Disk
 from ..search.machine import here
 from ..search.request import Prepared
@@ -55,6 +56,8 @@ def search(
     keep: str | None = None,
     constants: Mapping[str, object] | None = None,
     plugins: Sequence[str | Path] | None = None,
+    storage: str | None = None,
+    deterministic: bool | None = None,
     view: View | None = None,
     started: float | None = None,
 ) -> Run:
@@ -69,6 +72,9 @@ def search(
     ray_address "auto" or "host:port" of a Ray cluster that runs; None: a Ray of our own
     constants  `{"recipe.epochs": 20}`: put in the place of any value or hole
     plugins    Python files with operators of your own; the run folder keeps copies
+    storage    "journal" (a file in the run folder), "sqlite:///trials.db" or
+               "postgresql+psycopg://user@host/database", which several runs may share
+    deterministic  refuse what a GPU computes differently from time to time; slower
     view       called now and then with a Status while the search runs
     started    on time.monotonic's clock: where wall-clock budgets begin; None: now
 
@@ -79,6 +85,7 @@ def search(
         "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
         "gpus_per_trial": gpus_per_trial, "cpus_per_trial": cpus_per_trial,
         "ray_address": ray_address, "keep": keep, "constants": constants, "plugins": plugins,
+        "storage": storage, "deterministic": deterministic,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
     started = time.monotonic() if started is None else started  # what auto measures is paid for
@@ -188,6 +195,8 @@ def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
             same = requests.is_space_of(request, value)
         elif key == "data":
             same = str(value) == own or str(Path(value).absolute()) == own
+        elif key == "storage":
+            same = storages.same(value, own)
         elif key == "constants":
             same = {name: str(inner) for name, inner in value.items()} == dict(own)
         elif key in PLACED:
@@ -200,8 +209,8 @@ def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
         if not same:
             option = {"constants": "set"}.get(key, key.replace("_", "-"))
             raise RunError(
-                f"--{option} {value} contradicts the run, which was begun with {own}: leave it "
-                "out, or start a new search"
+                f"--{option} {storages.shown(str(value))} contradicts the run, which was begun "
+                f"with {own}: leave it out, or start a new search"
             )
 
 

@@ -19,6 +19,7 @@ from ..search import trainable
 from ..search.request import check_default, pick_device
 from ..search.work import Ask
 from ..space import Architecture, load, require_architecture
+from ..train.determinism import be_deterministic
 from ..train.recipe import Recipe
 
 RECORD = "training.json"
@@ -47,14 +48,16 @@ def train(
     seed: int = 0,
     device: str | None = None,
     constants: Mapping[str, object] | None = None,
+    deterministic: bool = False,
     view: Callable[[Report], None] | None = None,
 ) -> Training:
     """Train an architecture on data in full, test it, save `model.yaml` and `model.pt` in `out`.
 
     Goes on from the checkpoint that an earlier call left in `out` (default ./runs/train-<name>).
     `constants`: `{"network.fc.channels": 10}`, put in the place of values of the file. `epochs`
-    None: the recipe's. The recipe's `patience` does not end it. `view` is called with
-    every epoch's figures. Raises UserError; NasError where the training explodes.
+    None: the recipe's. The recipe's `patience` does not end it. `deterministic`: for the rest of
+    the process a GPU repeats its figures exactly. `view` is called with every epoch's figures.
+    Raises UserError; NasError where the training explodes.
     """
     if isinstance(architecture, Architecture):
         loaded = architecture
@@ -63,11 +66,14 @@ def train(
     if epochs is not None and epochs < 1:
         raise UserError(f"--epochs {epochs} must be at least 1")
     device = pick_device(device)
+    if deterministic:
+        be_deterministic()
     images = load_data(str(data), seed=seed)
     check_default(loaded, images, device)
     length = epochs or Recipe.from_mapping(loaded.recipe).epochs
     record = {
         "architecture": loaded.digest, "data": locate(str(data)), "epochs": length, "seed": seed,
+        "deterministic": deterministic,
     }  # fmt: skip
     folder = _folder(Path(out) if out is not None else Path("runs") / f"train-{loaded.name}")
     with RunDir(folder).lock():
@@ -96,6 +102,7 @@ def _done(folder: Path, record: Mapping[str, Any]) -> Training | None:
         earlier = json.loads(file.read_text())
     except ValueError as error:
         raise RunError(f"{file} cannot be read: {error}") from None
+    earlier.setdefault("deterministic", False)  # of a training by an older nas
     for key, value in record.items():
         if earlier.get(key) != value:
             raise RunError(

@@ -40,13 +40,13 @@ def dashboard(
 
 
 def bind(run: RunDir, port: int) -> WSGIServer:
-    """A server on the run's journal, bound and not yet serving. Raises OSError."""
+    """A server on the run's storage, bound and not yet serving. Raises OSError."""
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
     from optuna_dashboard import wsgi
 
-    from ..search.journal import open_journal
+    from ..search.storage import open_storage
 
     class Server(ThreadingMixIn, WSGIServer):
         daemon_threads = True
@@ -55,5 +55,5 @@ def bind(run: RunDir, port: int) -> WSGIServer:
         def log_message(self, *_: Any) -> None:
             """Not a line for every request."""
 
-    app = wsgi(open_journal(run.journal, mend=False))
+    app = wsgi(open_storage(run.request.storage, run.journal, mend=False))
     return make_server(HOST, port, app, server_class=Server, handler_class=Handler)

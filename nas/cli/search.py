@@ -71,6 +71,18 @@ def search(
         str | None, typer.Option(help="Checkpoints to keep: top:20 (default), top:N, all.")
     ] = None,
     plugin: Plugins = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Of the trials: journal (default), sqlite:///FILE, "
+            "postgresql+psycopg://USER@HOST/DATABASE.",
+        ),
+    ] = None,
+    deterministic: Annotated[
+        bool | None,
+        typer.Option("--deterministic", help="A GPU repeats its figures exactly; slower."),
+    ] = None,
     run_dir: Annotated[
         str | None,
         typer.Option(help="This run's own new folder; ./runs/<date>-<space>-<n> by default."),
@@ -100,6 +112,7 @@ def search(
         "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
         "gpus_per_trial": gpus_per_trial, "cpus_per_trial": cpus_per_trial,
         "ray_address": ray_address, "keep": keep, "constants": constants(set_), "plugins": plugin,
+        "storage": storage, "deterministic": deterministic,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
     with lasting(), result_alone(as_json) as result:

@@ -66,6 +66,9 @@ class Request:
     validation_share: float = 0.1
     constants: Mapping[str, str] = field(default_factory=dict)
     plugins: list[str] = field(default_factory=list)  # the files that were copied
+    storage: str = "journal"  # of the trials: a file in the folder, or a URL without its password
+    id: str = ""  # of the run: in a shared storage its studies carry it in their names
+    deterministic: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,10 @@ class RunDir:
         if not str(path) or not folder.is_dir():
             what = "is a file" if folder.is_file() else "does not exist"
             raise RunError(f"the run folder {str(path)!r} {what}; `nas runs` lists those in ./runs")
-        missing = [name for name in (*REQUIRED, "study.journal") if not (folder / name).is_file()]
+        missing = [name for name in REQUIRED if not (folder / name).is_file()]
+        own = missing or cls(folder).request.storage == "journal"
+        if own and not (folder / "study.journal").is_file():
+            missing.append("study.journal")
         if missing:
             raise RunError(f"{path} is no run: it has no {', '.join(missing)}; see `nas runs`")
         return cls(folder)
@@ -381,7 +387,8 @@ def _write_first(
         (made / "plugins").mkdir(exist_ok=True)
         shutil.copyfile(source, made / "plugins" / Path(source).name)
     write_text(made / "environment.json", json.dumps(environment, indent=2) + "\n")
-    write_text(made / "study.journal", "")
+    if request.storage == "journal":
+        write_text(made / "study.journal", "")
     write_text(made / "log.txt", "")
 
 

@@ -215,10 +215,13 @@ class Ledger:
         )
 
     def worth(self, finals: Sequence[FinalCost], share: float) -> bool:
-        """Whether they cost at most `share` of the whole budget (of what is spent, if untimed)."""
+        """Whether they cost at most `share` of the whole budget (of what is spent, if untimed).
+
+        Untimed, epochs are what counts: seconds would make two runs of one seed differ.
+        """
         wall, device, epochs = self._cost(finals)
         if not self.timed:
-            return device <= share * self.device_seconds
+            return epochs <= share * self.epochs
         budget = self.budget
         pairs = ((self._wall_bound, wall), (budget.device_seconds, device))
         timely = all(need * SAFETY <= share * bound for bound, need in pairs if bound)

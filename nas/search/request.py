@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..space.document import compose
 from ..train.recipe import Recipe
 from ..units import parse_budget, show_bytes
 from . import placement as placing
+from . import storage as storages
 from .journal import open_journal
 from .machine import Node, device_memory, pick_cluster_device, this_machine
 from .machine import available_cpus as available_cpus
@@ -55,6 +57,8 @@ def prepare(
     keep: str = "top:20",
     constants: Mapping[str, str] | None = None,
     plugins: Sequence[str | Path] = (),
+    storage: str = storages.JOURNAL,
+    deterministic: bool = False,
 ) -> Prepared:
     """Check everything that was asked, before a folder or a GPU is touched. Raises UserError."""
     load_plugins(plugins)
@@ -66,10 +70,12 @@ def prepare(
     wish = _wish(trials_at_once, gpus_per_trial, cpus_per_trial)
     address, nodes = _reach(ray_address)
     device = pick_cluster_device(device, nodes) if address else pick_device(device)
+    storage = storages.written(storage)
     file, source, loaded = _space(space, constants or {})
     images = load_data(data, seed=seed)
     memory = device_memory(device, nodes)
     check_default(loaded, images, device, memory)
+    storages.check(storage)
     measuring = _measuring(address, nodes, loaded, images, device, plugins)
     place = placing.place(wish, device, nodes, address=address, memory=memory, settled=measuring)
     check_default(loaded, images, device, place.memory)
@@ -92,6 +98,9 @@ def prepare(
         keep=keep,
         constants=dict(constants or {}),
         plugins=_distinct(plugins),
+        storage=storage,
+        id=secrets.token_hex(4),
+        deterministic=deterministic,
     )
     return Prepared(request, loaded, images, place)
 
@@ -182,7 +191,10 @@ def _check_again(run: RunDir, request: Request, ray_address: str | None) -> Plac
         place = _placed_again(request, address, nodes)
     except UserError as error:
         raise RunError(f"{run.path / 'request.yaml'}: {error}") from None
-    open_journal(run.journal, mend=False)
+    if request.storage == storages.JOURNAL:
+        open_journal(run.journal, mend=False)
+    else:
+        storages.check(request.storage)
     return place
 
 

@@ -6,13 +6,14 @@ search    the study, the backend, the final training; again on the same folder: 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,14 +26,15 @@ from ..rundir import Request, RunDir, Status
 from ..space import Architecture, Space
 from ..train.recipe import Recipe
 from ..units import parse_budget
+from . import claims
 from .core import Core
 from .disk import Disk
-from .journal import JournalStorage, open_journal
 from .ledger import Ledger
 from .machine import available_cpus
 from .proposals import Price, Proposer
 from .recovery import take_stock_of_files, take_stock_of_trials
 from .request import Prepared, parse_keep
+from .storage import BaseStorage, close, open_storage, patient, shown
 from .strategies import STRATEGIES
 from .study import Studies
 from .table import Table
@@ -47,7 +49,7 @@ def create(prepared: Prepared, path: Path | None = None) -> RunDir:
     """The run's folder, whole before anything runs."""
     request = prepared.request
     found = {**environment(request), "placement": prepared.placement.record()}
-    return RunDir.create(path, request, prepared.space.text, found)
+    return RunDir.create(claims.place(request, path), request, prepared.space.text, found)
 
 
 def search(
@@ -74,7 +76,8 @@ def search(
         return before
     run.forget_stop()
     run.write_request(request)
-    core = _core(run, prepared, started, before, disk or Disk(run), say)
+    studies = _mended(run, prepared.space, say)
+    core = _core(run, prepared, studies, started, before, disk or Disk(run))
     placement = prepared.placement
     run.log(f"search begins: budget {request.budget}, {placement.words()}")
     refresh = _refresher(core, view)
@@ -85,10 +88,29 @@ def search(
             f"take some {STARTING_SECONDS:.0f} s to start: give at least {_enough(core.ledger)}s"
         )
     else:
-        backend.execute(core, prepared.data.without_test(), placement, refresh)
+        with _keeping(studies.storage, core):
+            backend.execute(core, prepared.data.without_test(), placement, refresh)
     state = core.finish()
     run.log(f"search ends: {state['stopped']}")
     return state
+
+
+@contextlib.contextmanager
+def _keeping(storage: BaseStorage, core: Core) -> Iterator[None]:
+    """A storage that is lost for good ends the search cleanly; its trials stay resumable."""
+    watched = patient(storage)
+    if watched is not None:
+        watched.hurry = lambda: core.ending is not None
+    try:
+        yield
+    except Exception:  # Ray wraps what the core raises within it
+        if watched is None or watched.lost is None:
+            raise
+        core.notes.append(str(watched.lost))
+        core.run.log(str(watched.lost))
+        core.interrupt("error")
+    finally:
+        close(storage)
 
 
 def _enough(ledger: Ledger) -> int:
@@ -113,17 +135,23 @@ def environment(request: Request) -> dict[str, Any]:
             "cpus": available_cpus(), "gpus": gpus,
         },
         "seed": request.seed,
-        "command": sys.argv,
+        "command": [shown(word) for word in sys.argv],
         "git_commit": _git_commit(),
     }  # fmt: skip
 
 
 def open_studies(run: RunDir, *, mend: bool = True) -> Studies:
-    """The run's studies; without `mend` for looking only."""
+    """The run's studies; without `mend` for looking only.
+
+    Raises StorageError or RunError where they cannot be read, or are not this run's.
+    """
     request = run.request
     make = STRATEGIES.get(request.strategy)
-    storage = open_journal(run.journal, mend=mend)
-    return Studies(storage, _prefix(storage, run), lambda n: make(hash_seed(request.seed, n)))
+    storage = open_storage(request.storage, run.journal, mend=mend, tell=run.log)
+    claims.check_own(storage, run, request)
+    prefix = claims.prefix(storage, run, request)
+    owner = claims.owner(run, request)
+    return Studies(storage, prefix, lambda n: make(hash_seed(request.seed, n)), owner)
 
 
 def _mended(run: RunDir, space: Space | Architecture, say: Callable[[str], None]) -> Studies:
@@ -137,20 +165,14 @@ def _mended(run: RunDir, space: Space | Architecture, say: Callable[[str], None]
     return studies
 
 
-def _prefix(storage: JournalStorage, run: RunDir) -> str:
-    """What the names of the run's studies begin with: the folder may have been renamed since."""
-    studies = storage.get_all_studies()
-    return studies[0].study_name.rpartition(".")[0] if studies else run.name
-
-
 def hash_seed(seed: int, trials: int) -> int:
     """The sampler's seed after that many trials: a resumed search does not draw the same again."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{trials}".encode()).digest()[:4], "big")
 
 
 def _core(
-    run: RunDir, prepared: Prepared, started: float | None, before: Mapping[str, Any], disk: Disk,
-    say: Callable[[str], None],
+    run: RunDir, prepared: Prepared, studies: Studies, started: float | None,
+    before: Mapping[str, Any], disk: Disk,
 ) -> Core:  # fmt: skip
     data = prepared.data
 
@@ -162,7 +184,7 @@ def _core(
     return assemble(
         run, prepared.request, prepared.space, price=price, clock=time.monotonic,
         started=started, before=before, memory=prepared.placement.memory,
-        slots=prepared.placement.trials_at_once, disk=disk, say=say,
+        slots=prepared.placement.trials_at_once, disk=disk, studies=studies,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The only file of the search, beside the strategies, that knows Optuna.
+"""What the search asks and tells of Optuna; storages and strategies know it besides.
 
 One study per stage, all in one storage; the storage is the single truth of a run. What a trial
 is to us stands in its user attributes: `trial` (the run-wide number), `plan` (epochs, seed,
@@ -24,6 +24,7 @@ from optuna.distributions import (
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.trial import Trial as Trial  # the core and the proposals hold it, and look not inside
 
@@ -62,32 +63,41 @@ class Record:
 
 
 class Studies:
-    """The studies of one run. `sampler(n)` makes the strategy's sampler, n trials being there."""
+    """The studies of one run, `<run>.<stage>` in a storage that may hold other runs' too.
 
-    def __init__(self, storage: BaseStorage, run: str, sampler: Callable[[int], BaseSampler]):
-        self._storage = storage
+    sampler(n)  makes the strategy's sampler, n trials being there
+    owner       what each study says of the run that made it
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        run: str,
+        sampler: Callable[[int], BaseSampler],
+        owner: Mapping[str, object] | None = None,
+    ) -> None:
+        self.storage = storage
         self._run = run
         self._sampler = sampler
+        self._owner = dict(owner or {})
         self._studies: dict[str, optuna.Study] = {}
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         """What is told inside reaches a journal at once, with one wait for the disk."""
-        if isinstance(self._storage, Journal):
-            return self._storage.together()
+        if isinstance(self.storage, Journal):
+            return self.storage.together()
         return contextlib.nullcontext()
 
     def names(self) -> list[str]:
         """The stages that have a study, in the order of their making."""
-        prefix = f"{self._run}."
-        studies = sorted(self._storage.get_all_studies(), key=lambda study: study._study_id)
-        names = [study.study_name for study in studies]
-        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        studies = sorted(self._own(), key=lambda study: study._study_id)
+        return [study.study_name.removeprefix(f"{self._run}.") for study in studies]
 
     def create(self, stage: str, record: Mapping[str, object]) -> None:
         """Begin a stage's study; `finish_creating` marks it whole."""
         with _quietly():
             study = optuna.create_study(
-                storage=self._storage,
+                storage=self.storage,
                 study_name=f"{self._run}.{stage}",
                 direction="maximize",
                 sampler=self._sampler(self._count()),
@@ -95,6 +105,7 @@ class Studies:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(["validation accuracy"])  # the dashboard's axis
+        study.set_user_attr("run", self._owner)
         study.set_user_attr("stage", dict(record))
         self._studies[stage] = study
 
@@ -105,7 +116,7 @@ class Studies:
         """Delete a study whose making a crash broke off; whether there was one."""
         if stage not in self.names() or self.study(stage).user_attrs.get("ready"):
             return False
-        optuna.delete_study(study_name=f"{self._run}.{stage}", storage=self._storage)
+        optuna.delete_study(study_name=f"{self._run}.{stage}", storage=self.storage)
         del self._studies[stage]
         return True
 
@@ -114,7 +125,7 @@ class Studies:
         if stage not in self._studies:
             self._studies[stage] = optuna.load_study(
                 study_name=f"{self._run}.{stage}",
-                storage=self._storage,
+                storage=self.storage,
                 sampler=self._sampler(self._count()),
             )
         return self._studies[stage]
@@ -213,8 +224,11 @@ class Studies:
             self.study(stage).tell(trial, told, state=state)
 
     def _count(self) -> int:
-        studies = self._storage.get_all_studies()
-        return sum(self._storage.get_n_trials(study._study_id) for study in studies)
+        return sum(self.storage.get_n_trials(study._study_id) for study in self._own())
+
+    def _own(self) -> list[FrozenStudy]:
+        studies = self.storage.get_all_studies()
+        return [study for study in studies if study.study_name.startswith(f"{self._run}.")]
 
 
 def chooser(trial: Trial) -> Callable[[Hole], Value]:

@@ -24,10 +24,12 @@ from ..models import build
 from ..plugins import load_plugins
 from ..rundir import CHECKPOINT, PREVIOUS, is_full, write_checkpoint, write_text
 from ..space import Architecture, parse
+from ..train.determinism import be_deterministic
 from ..train.epoch import EpochReport
 from ..train.guard import violation
 from ..train.loop import Trainer
 from ..train.recipe import Recipe
+from . import conditions
 from .work import Ask
 
 PAUSE_SECONDS = 1.0  # the most between two reports: how late a stop can come
@@ -38,9 +40,16 @@ class Worker:
     """Trains on one device. `threads` of the CPU, so that slots do not fight."""
 
     def __init__(
-        self, data: ImageData, device: str, threads: int, plugins: Sequence[Path] = ()
+        self,
+        data: ImageData,
+        device: str,
+        threads: int,
+        plugins: Sequence[Path] = (),
+        deterministic: bool = False,
     ) -> None:
         torch.set_num_threads(threads)
+        if deterministic:
+            be_deterministic()
         load_plugins(plugins)
         self._data, self._device = data, device
         self._reports: Iterator[Report] = iter(())
@@ -65,6 +74,28 @@ class Worker:
 
 def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
     """Train a trial; yields its reports, the ones that the study missed first."""
+    trainer, digest = trainer_of(ask, data, device)
+    folder = Path(ask.folder)
+    restore(trainer, folder, digest)
+    epoch = len(trainer.history)
+    yield from patiently(folder, partial(conditions.note, ask, device, epoch))
+    # a checkpoint is written before its report: the study may have missed the last epochs
+    for report in trainer.history:
+        if report.epoch > ask.known_epoch or report.epoch == len(trainer.history):
+            yield as_report(report)
+    for step in trainer.run(pause_every=PAUSE_SECONDS):
+        if step is None:
+            yield {"kind": "pause", "share": trainer.share_of_epoch}
+            continue
+        if step.stop not in ("exploded", "nan"):
+            yield from patiently(folder, partial(save, trainer, folder, digest))
+        rows = [*trainer.history, *([step] if step.broken else [])]  # at which step, by how much
+        yield from patiently(folder, partial(write_metrics, folder / "metrics.csv", rows))
+        yield as_report(step)
+
+
+def trainer_of(ask: Ask, data: ImageData, device: str) -> tuple[Trainer, str]:
+    """A trial's network and training at their beginning, and the digest of its file."""
     loaded = parse(ask.architecture, path=f"trials/{ask.number}/architecture.yaml")
     assert isinstance(loaded, Architecture)
     recipe = Recipe.from_mapping(loaded.recipe)
@@ -83,21 +114,7 @@ def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
         augment=AUGMENTATIONS.get(recipe.augment),
         early_stopping=ask.early_stopping,
     )
-    folder = Path(ask.folder)
-    restore(trainer, folder, loaded.digest)
-    # a checkpoint is written before its report: the study may have missed the last epochs
-    for report in trainer.history:
-        if report.epoch > ask.known_epoch or report.epoch == len(trainer.history):
-            yield as_report(report)
-    for step in trainer.run(pause_every=PAUSE_SECONDS):
-        if step is None:
-            yield {"kind": "pause", "share": trainer.share_of_epoch}
-            continue
-        if step.stop not in ("exploded", "nan"):
-            yield from patiently(folder, partial(save, trainer, folder, loaded.digest))
-        rows = [*trainer.history, *([step] if step.broken else [])]  # at which step, by how much
-        yield from patiently(folder, partial(write_metrics, folder / "metrics.csv", rows))
-        yield as_report(step)
+    return trainer, loaded.digest
 
 
 def as_report(report: EpochReport) -> Report:

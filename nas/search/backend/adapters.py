@@ -40,6 +40,7 @@ def tuner(
         data=data,
         placement=placement,
         plugins=[(path.name, path.read_bytes()) for path in core.run.plugins],
+        deterministic=core.run.request.deterministic,
         home=ray.get_runtime_context().get_node_id(),
         keeper=start_keeper() if placement.address else None,
     )
@@ -74,6 +75,7 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         data: ImageData,
         placement: Placement,
         plugins: Sequence[tuple[str, bytes]],
+        deterministic: bool,
         home: str,
         keeper: Any,
     ) -> None:
@@ -87,7 +89,7 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
             files = [Path(folder) / name for name, _ in plugins]
             for file, (_, content) in zip(files, plugins, strict=True):
                 file.write_bytes(content)
-            self.worker = Worker(data, placement.device, placement.threads, files)
+            self.worker = Worker(data, placement.device, placement.threads, files, deterministic)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
