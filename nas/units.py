@@ -67,6 +67,14 @@ def _budget_unit(unit: str, text: str) -> tuple[str, float]:
     raise UserError(f"budget {text!r} has the unknown unit {unit!r}{asked}")
 
 
+def parse_seconds(text: object) -> float:
+    """`"5min"`, `"1h"`, `"90s"`, `90` to seconds. Raises ValueError for anything else or none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)?", str(text).strip())
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} must be a time above 0, such as 90s, 5min or 1h")
+    return float(match[1]) * SECONDS[match[2] or "s"]
+
+
 def parse_amount(value: object) -> float:
     """`5M`, `1.5k`, `600` to a number. Raises ValueError for anything else or nothing above 0."""
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -54,6 +54,8 @@ def search(
     cpus_per_trial: int | str | None = None,
     ray_address: str | None = None,
     keep: str | None = None,
+    retries: int | None = None,
+    trial_timeout: float | str | None = None,
     constants: Mapping[str, object] | None = None,
     plugins: Sequence[str | Path] | None = None,
     storage: str | None = None,
@@ -70,6 +72,8 @@ def search(
     resume     go on with a run; needs nothing else, takes a larger `budget`
     trials_at_once, gpus_per_trial, cpus_per_trial: numbers, or "auto": measured in some seconds
     ray_address "auto" or "host:port" of a Ray cluster that runs; None: a Ray of our own
+    retries    how often a trial whose worker died goes on from its checkpoint (2)
+    trial_timeout  seconds, or "5min": a worker that gives no report for so long is killed (10min)
     constants  `{"recipe.epochs": 20}`: put in the place of any value or hole
     plugins    Python files with operators of your own; the run folder keeps copies
     storage    "journal" (a file in the run folder), "sqlite:///trials.db" or
@@ -85,7 +89,8 @@ def search(
         "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
         "gpus_per_trial": gpus_per_trial, "cpus_per_trial": cpus_per_trial,
         "ray_address": ray_address, "keep": keep, "constants": constants, "plugins": plugins,
-        "storage": storage, "deterministic": deterministic,
+        "storage": storage, "deterministic": deterministic, "retries": retries,
+        "trial_timeout": trial_timeout,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
     started = time.monotonic() if started is None else started  # what auto measures is paid for
@@ -203,7 +208,7 @@ def _check_same(request: Request, asked: Mapping[str, Any]) -> None:
             same = requests.is_placed_so(request, key, value)
             own = "auto" if key in request.auto else own or "an even share"
         else:
-            same = value == own
+            same = (requests.parse_timeout(value) if key == "trial_timeout" else value) == own
         if not same and key == "constants":
             value, own = (_settings(each) for each in (value, own))
         if not same:

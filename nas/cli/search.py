@@ -70,6 +70,18 @@ def search(
     keep: Annotated[
         str | None, typer.Option(help="Checkpoints to keep: top:20 (default), top:N, all.")
     ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(help="2: how often a trial goes on from its checkpoint when its worker dies."),
+    ] = None,
+    trial_timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="10min: a worker that gives no report for so long (it reports every second while "
+            "it trains) is killed.",
+        ),
+    ] = None,
     plugin: Plugins = None,
     storage: Annotated[
         str | None,
@@ -112,7 +124,8 @@ def search(
         "strategy": strategy, "seed": seed, "device": device, "trials_at_once": trials_at_once,
         "gpus_per_trial": gpus_per_trial, "cpus_per_trial": cpus_per_trial,
         "ray_address": ray_address, "keep": keep, "constants": constants(set_), "plugins": plugin,
-        "storage": storage, "deterministic": deterministic,
+        "storage": storage, "deterministic": deterministic, "retries": retries,
+        "trial_timeout": trial_timeout,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
     with lasting(), result_alone(as_json) as result:

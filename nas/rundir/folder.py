@@ -69,6 +69,8 @@ class Request:
     storage: str = "journal"  # of the trials: a file in the folder, or a URL without its password
     id: str = ""  # of the run: in a shared storage its studies carry it in their names
     deterministic: bool = False
+    retries: int = 2  # of a trial whose worker died
+    trial_timeout: float = 600.0  # seconds without a report, after which a worker counts as hung
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,16 @@ import numpy as np
 from ..rundir import RunDir, Status
 from ..space import Decisions
 from ..units import show_seconds
-from . import finals, snapshots
+from . import faults, finals, snapshots
 from .disk import Disk
 from .ledger import Ledger
+from .memory import Memory
 from .proposals import Proposer
 from .rungs import Rungs
 from .study import Record, Studies, Trial
 from .table import Table
 from .work import Ask, Live, Signal
 
-SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
-RETRIES = 2  # of a trial whose worker died
 FEW_TRIALS = 6  # trials of trial 0's cost, below which a budget is called small
 GRACE_SECONDS = 12.0  # for running trials to report, once they are to stop
 SAVE_SECONDS = 1.0  # between two writes of a running trial's cost
@@ -46,6 +45,8 @@ class Core:
         clock: Callable[[], float],
         seed: int,
         disk: Disk | None = None,
+        faulty: faults.Faults | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.run, self.ledger, self.table = run, ledger, table
         self.disk = disk or Disk(run, clock=clock)
@@ -54,7 +55,8 @@ class Core:
         self._live: dict[int, Live] = {}
         self._queue: deque[Live] = deque()
         self._rungs: dict[str, Rungs] = {}
-        self._failures: list[str] = []
+        self.faults = faulty or faults.Faults()
+        self._memory = memory or Memory(None)
         self._finals = finals.Finals(table, ledger)
         self.stopped: str | None = None  # why no more candidates are drawn: budget, done
         self.ending: str | None = None  # interrupted, error: running trials are suspended
@@ -95,7 +97,7 @@ class Core:
         """The trial got its slot just now: from here on it pays."""
         self.ledger.begin_search()
         if number in self._live:
-            self._live[number].paid_until = self._clock()
+            self._live[number].paid_until = self._live[number].heard = self._clock()
 
     def on_report(self, number: int, report: Mapping[str, Any]) -> bool:
         """An epoch's figures, a pause within one, or a fault; True: the trial is to stop."""
@@ -104,9 +106,12 @@ class Core:
             return True
         self._charge(live)
         self.disk.told(number, report)
+        live.heard = live.paid_until
         self._look_for_stop()
         if report["kind"] == "failed":
             self._failed(live, str(report["cause"]), str(report["error"]))
+        elif report["kind"] == "epoch" and (fault := faults.fault_of(report)):
+            self._failed(live, "failed", fault)
         elif report["kind"] == "epoch":
             self._epoch(live, report)
         else:
@@ -124,21 +129,40 @@ class Core:
                     self._proposer.prepare()
         return number not in self._live
 
-    def on_death(self, number: int, error: str) -> None:
-        """The worker died under the trial: again from its checkpoint, at most RETRIES times."""
+    def on_death(self, number: int, error: str, cause: str = "failed") -> None:
+        """The worker died under the trial: again from its checkpoint, as often as is allowed.
+
+        `cause`: of a trial whose workers died too often.
+        """
         live = self._live.get(number)
         if live is None:
             return
         self._charge(live)
-        live.deaths += 1
-        self.run.log(f"trial {number}: its worker died: {last_line(error)}")
-        if self.ending:
+        self.run.log(self.faults.died(live, error))
+        if self.ending or self.faults.again(live):
             self._suspend(live)
-        elif live.deaths <= RETRIES:
-            del self._live[number]
-            self._queue.append(live)
         else:
-            self._failed(live, "failed", error)
+            self._failed(live, cause, error)
+
+    def on_ray_death(self, error: str) -> bool:
+        """Ray died under all of them, no trial's fault. Whether to start it again."""
+        self.run.log(f"Ray died: {error}")
+        for live in list(self._live.values()):
+            self._charge(live)
+            self._suspend(live)
+        if self.ending:
+            return False
+        if self.ledger.wall_left < faults.RESTART_SECONDS:
+            self._end_search("budget", f"the budget left no time to start Ray again: {error}")
+            return False
+        if not self.faults.ray_died(self.ledger.epochs):
+            self._note(f"Ray died {faults.RESTARTS} times in a row without one epoch: {error}")
+            self.interrupt("error")
+        return self.ending is None
+
+    def overdue(self) -> list[int]:
+        """Trials whose workers have given no sign of life for too long."""
+        return self.faults.overdue(self._live.values(), self._clock())
 
     def interrupt(self, why: str = "interrupted") -> None:
         """No new trials; running ones stop at their next report and stay resumable."""
@@ -198,6 +222,7 @@ class Core:
         self.ledger.device_seconds += record.device_seconds
         self.ledger.epochs += record.epoch
         self.table.put(record)
+        self._memory.know(record)
         if record.stage != finals.STAGE:
             self.ledger.trials += 1
             self._proposer.know(record.plan["digest"], record.plan["epochs"], record.number)
@@ -245,6 +270,7 @@ class Core:
         plan.setdefault("seed", _seed(self._seed, number))
         self.table.begin(number, stage, decisions, plan, text)
         self._studies.begin(trial, number, plan)
+        self._memory.begin(number, plan)
         if stage != finals.STAGE:
             self.ledger.trials += 1
             self._proposer.know(plan["digest"], plan["epochs"], number)
@@ -258,7 +284,7 @@ class Core:
         return Ask(number, stage, text, plan["epochs"], plan["seed"], folder, known_epoch, stopping)
 
     def _hold(self, live: Live) -> Ask:
-        live.paid_until = self._clock()
+        live.paid_until = live.heard = self._clock()
         self._live[live.ask.number] = live
         return live.ask
 
@@ -280,9 +306,10 @@ class Core:
         self._studies.progress(live.trial, live.epoch, live.device_seconds, seconds)
 
     def _epoch(self, live: Live, report: Mapping[str, Any]) -> None:
-        ask, stop = live.ask, report.get("stop")
-        if stop in ("exploded", "nan"):
-            self._end(live, stop, violation=("diverged", float(report["violation"])))
+        ask, stop, broken = live.ask, report.get("stop"), faults.broken(report)
+        live.peak_memory = report.get("peak_memory") or live.peak_memory
+        if broken:
+            self._end(live, broken[0], violation=("diverged", broken[1]))
             return
         epoch, value = int(report["epoch"]), float(report["validation"])
         if epoch > live.epoch:  # else: trained again after a lost checkpoint, known already
@@ -335,16 +362,10 @@ class Core:
     def _failed(self, live: Live, cause: str, error: str) -> None:
         self.run.log(f"trial {live.ask.number}: {cause}\n{error.rstrip()}")
         violation = ("memory", 1.0) if cause == "out_of_memory" else None
-        self._end(live, cause, violation=violation, error=last_line(error))
-        if cause != "failed":
-            return
-        self._failures.append(error)
-        alike = self._failures[-SAME_FAILURES:]
-        if len(alike) == SAME_FAILURES and len(set(alike)) == 1:
-            self._note(
-                f"{SAME_FAILURES} trials in a row failed in the same way: {last_line(error)}; "
-                f"the traceback is in {self.run.log_file}"
-            )
+        self._end(live, cause, violation=violation, error=faults.last_line(error))
+        digest = self.table.rows[live.ask.number]["digest"]
+        if cause == "failed" and self.faults.failed(digest, error):
+            self._note(faults.broken_code(error, self.run.log_file))
             self.interrupt("error")
 
     def _end(
@@ -358,11 +379,12 @@ class Core:
         number = live.ask.number
         del self._live[number]
         if cause != "failed":
-            self._failures.clear()
+            self.faults.worked()
+        self._memory.end(number, cause, live.epoch, live.peak_memory)
         self._studies.end(
             live.ask.stage, live.trial, cause, live.value, violation=violation,
             epoch=live.epoch, device_seconds=round(live.device_seconds, 3), error=error,
-            epoch_seconds=self.table.rows[number]["epoch_seconds"],
+            epoch_seconds=self.table.rows[number]["epoch_seconds"], peak_memory=live.peak_memory,
         )  # fmt: skip
         self.table.end(number, cause, live.value, live.device_seconds, error)
         self.run.settle(number)
@@ -373,8 +395,9 @@ class Core:
         self._remember()
 
     def _suspend(self, live: Live) -> None:
-        """Leave the trial RUNNING in the study, its cost booked: a resume goes on with it."""
+        """Leave the trial RUNNING in the study, its cost booked: it goes on later, or a resume."""
         del self._live[live.ask.number]
+        self._queue.append(live)
         self._book(live)
         self._remember()
 
@@ -495,18 +518,12 @@ class Core:
         state["stopped"] = self.ending or self.stopped
         state["ended"] = self.ending is None  # a resume has nothing left to do
         state["finalists"] = self.table.finalists()
-        state["notes"] += self._proposer.refusals()
+        state["notes"] += [*self.faults.notes(), *self._proposer.refusals()]
         if not state["finalists"] and self.ending not in ("interrupted", Disk.CAUSE):
             state["notes"].append(self.table.obituary())
         self.table.save(force=True)
         self.run.write_stages(state)
         return state
-
-
-def last_line(text: str) -> str:
-    """The line of a traceback that says what happened."""
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else "no message"
 
 
 def _seed(*entropy: int) -> int:

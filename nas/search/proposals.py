@@ -19,6 +19,7 @@ from ..space import Architecture, Decisions, Space, draw, fill
 from ..train.recipe import Recipe
 from . import stages
 from .ledger import Ledger
+from .memory import Memory
 from .study import Record, Studies, Trial, best_first, chooser
 from .table import Table
 
@@ -56,8 +57,8 @@ class Candidate:
 class Proposer:
     """Draws candidates for one search. `price` raises ShapeError for what cannot be built.
 
-    `memory`: bytes that the device has (None: no bound); what needs more is refused as over a
-    limit.
+    `memory` bounds what the device holds, by what is known of it now; what needs more is refused
+    as over a limit.
     """
 
     def __init__(
@@ -70,12 +71,11 @@ class Proposer:
         price: Callable[[Architecture], Price],
         seed: int,
         log: Callable[[str], None],
-        memory: int | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._space, self._studies, self._ledger, self._table = space, studies, ledger, table
         self._price, self._seed, self._log = price, seed, log
-        own = {} if memory is None else {"memory": float(memory)}
-        self._limits = own | dict(space.limits)
+        self._limits, self._memory = dict(space.limits), memory or Memory(None)
         self._holes = space.holes if isinstance(space, Space) else ()
         self._seen: dict[tuple[str, int], int | None] = {}  # None: drawn, and not begun
         self._ready: deque[Candidate] = deque()
@@ -125,7 +125,14 @@ class Proposer:
 
     def propose(self) -> Candidate | None:
         """The next candidate; None where the search is at its end, `why_ended` says why."""
-        return self._ready.popleft() if self._ready else self._draw()
+        while self._ready:
+            candidate = self._ready.popleft()
+            excess = self._memory.excess(candidate.plan["memory"])
+            if excess <= 0:
+                return candidate
+            self._forget(candidate)  # others have shown since that it will not fit
+            self._refuse(candidate.stage, candidate.trial, ("memory", excess))
+        return self._draw()
 
     def prepare(self) -> None:
         """Draw one candidate ahead; never more than MOST_AHEAD, than slots but one, or than the
@@ -144,7 +151,7 @@ class Proposer:
         while self._ready:
             candidate = self._ready.popleft()
             self._studies.end(candidate.stage, candidate.trial, "unused", as_cause="failed")
-            del self._seen[candidate.plan["digest"], candidate.plan["epochs"]]
+            self._forget(candidate)
 
     def _draw(self) -> Candidate | None:
         self._maybe_next_stage()
@@ -188,7 +195,7 @@ class Proposer:
         self._seen[known] = None
         plan = {
             "epochs": epochs, "full_epochs": full, "digest": architecture.digest,
-            "params": price.params, "macs": price.macs,
+            "params": price.params, "macs": price.macs, "memory": price.limited("memory"),
         }  # fmt: skip
         decisions = dict(architecture.decisions or {})
         return Candidate(trial, stage.name, architecture, decisions, plan)
@@ -219,9 +226,7 @@ class Proposer:
         over = self._excess(architecture)
         if not isinstance(over, tuple):
             return over
-        self._studies.end(self.stage.name, trial, "infeasible", violation=over, limit=over[0])
-        self._table.infeasible += 1
-        self._refused[over[0]] += 1
+        self._refuse(self.stage.name, trial, over)
         if over[0] == "shape":
             if not self._misfits:
                 self._log(f"refused: {self._misfit}")
@@ -231,6 +236,14 @@ class Proposer:
             self._sample_feasible()
         return None
 
+    def _refuse(self, stage: str, trial: Trial, over: tuple[str, float]) -> None:
+        self._studies.end(stage, trial, "infeasible", violation=over, limit=over[0])
+        self._table.infeasible += 1
+        self._refused[over[0]] += 1
+
+    def _forget(self, candidate: Candidate) -> None:
+        del self._seen[candidate.plan["digest"], candidate.plan["epochs"]]
+
     def _excess(self, architecture: Architecture) -> Price | tuple[str, float]:
         """Its price, or the limit that it breaks most and log(value / limit)."""
         try:
@@ -239,8 +252,11 @@ class Proposer:
             self._misfit = str(error)
             return ("shape", 1.0)
         worst = ("", 0.0)
-        for name, limit in self._limits.items():
-            excess = math.log(max(price.limited(name), 1) / limit)
+        broken = [
+            (name, math.log(max(price.limited(name), 1) / limit))
+            for name, limit in self._limits.items()
+        ]
+        for name, excess in [*broken, ("memory", self._memory.excess(price.limited("memory")))]:
             if excess > worst[1]:
                 worst = (name, excess)
         return worst if worst[0] else price

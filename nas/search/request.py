@@ -20,9 +20,10 @@ from ..space import load as load_space
 from ..space.constants import set_constants
 from ..space.document import compose
 from ..train.recipe import Recipe
-from ..units import parse_budget, show_bytes
+from ..units import parse_budget, parse_seconds, show_bytes
 from . import placement as placing
 from . import storage as storages
+from .faults import RETRIES, TRIAL_TIMEOUT
 from .journal import open_journal
 from .machine import Node, device_memory, pick_cluster_device, this_machine
 from .machine import available_cpus as available_cpus
@@ -55,6 +56,8 @@ def prepare(
     cpus_per_trial: Count = None,
     ray_address: str | None = None,
     keep: str = "top:20",
+    retries: int = RETRIES,
+    trial_timeout: float | str = TRIAL_TIMEOUT,
     constants: Mapping[str, str] | None = None,
     plugins: Sequence[str | Path] = (),
     storage: str = storages.JOURNAL,
@@ -101,6 +104,8 @@ def prepare(
         storage=storage,
         id=secrets.token_hex(4),
         deterministic=deterministic,
+        retries=_retries(retries),
+        trial_timeout=parse_timeout(trial_timeout),
     )
     return Prepared(request, loaded, images, place)
 
@@ -163,6 +168,20 @@ def parse_keep(keep: str) -> int | None:
     if word != "top" or not re.fullmatch("0*[1-9][0-9]{0,8}", number, re.ASCII):
         raise UserError(f"--keep {keep!r} must be all or top:N with N at least 1, such as top:20")
     return int(number)
+
+
+def parse_timeout(asked: float | str) -> float:
+    """Seconds. Raises UserError."""
+    try:
+        return parse_seconds(asked)
+    except ValueError as error:
+        raise UserError(f"--trial-timeout {error}") from None
+
+
+def _retries(asked: int) -> int:
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
+        raise UserError(f"--retries {asked!r} must be a whole number, 0 or more")
+    return asked
 
 
 def _check_unedited(run: RunDir, request: Request) -> None:

@@ -29,8 +29,10 @@ from ..units import parse_budget
 from . import claims
 from .core import Core
 from .disk import Disk
+from .faults import Faults
 from .ledger import Ledger
 from .machine import available_cpus
+from .memory import Memory
 from .proposals import Price, Proposer
 from .recovery import take_stock_of_files, take_stock_of_trials
 from .request import Prepared, parse_keep
@@ -183,7 +185,7 @@ def _core(
 
     return assemble(
         run, prepared.request, prepared.space, price=price, clock=time.monotonic,
-        started=started, before=before, memory=prepared.placement.memory,
+        started=started, before=before, device_bytes=prepared.placement.memory,
         slots=prepared.placement.trials_at_once, disk=disk, studies=studies,
     )  # fmt: skip
 
@@ -197,7 +199,7 @@ def assemble(
     clock: Callable[[], float],
     started: float | None = None,
     before: Mapping[str, Any],
-    memory: int | None = None,
+    device_bytes: int | None = None,
     slots: int | None = None,
     studies: Studies | None = None,
     disk: Disk | None = None,
@@ -207,6 +209,7 @@ def assemble(
 
     before   the state that the session before left (`run.stages()`); {} where there was none
     slots    of the placement; None: as requested
+    device_bytes  of memory on a trial's device; None: not known
     studies  instead of those in the run folder
     say      hears what an earlier session's death had damaged, and was mended
     """
@@ -222,13 +225,15 @@ def assemble(
     )
     studies = _mended(run, space, say) if studies is None else studies
     table = Table(run, parse_keep(request.keep))
+    memory = Memory(device_bytes)
     proposer = Proposer(
         space=space, studies=studies, ledger=ledger, table=table,
         price=price, seed=request.seed, log=run.log, memory=memory,
     )  # fmt: skip
     return Core(
         run=run, studies=studies, proposer=proposer, ledger=ledger, table=table,
-        clock=clock, seed=request.seed, disk=disk or Disk(run, clock=clock),
+        clock=clock, seed=request.seed, disk=disk or Disk(run, clock=clock), memory=memory,
+        faulty=Faults(request.retries, request.trial_timeout),
     )  # fmt: skip
 
 

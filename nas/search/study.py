@@ -57,6 +57,7 @@ class Record:
     device_seconds: float
     epoch_seconds: float | None  # what an epoch takes without the start of its worker
     error: str | None
+    peak_memory: float | None  # bytes on its device, where they are measured
     duplicate_of: int | None
     carried_from: int | None
     fixed: Decisions = field(default_factory=dict)
@@ -306,6 +307,7 @@ def _record(frozen: FrozenTrial, stage: str) -> Record:
         device_seconds=float(attributes.get("device_seconds", progress.get("device_seconds", 0.0))),
         epoch_seconds=attributes.get("epoch_seconds", progress.get("epoch_seconds")),
         error=attributes.get("error"),
+        peak_memory=attributes.get("peak_memory"),
         duplicate_of=attributes.get("duplicate_of"),
         carried_from=attributes.get("carried_from"),
         fixed=dict(frozen.system_attrs.get("fixed_params", {})),

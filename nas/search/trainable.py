@@ -7,7 +7,9 @@ come once.
 from __future__ import annotations
 
 import csv
+import faulthandler
 import io
+import os
 import pickle
 import time
 import traceback
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -26,10 +28,11 @@ from ..rundir import CHECKPOINT, PREVIOUS, is_full, write_checkpoint, write_text
 from ..space import Architecture, parse
 from ..train.determinism import be_deterministic
 from ..train.epoch import EpochReport
-from ..train.guard import violation
+from ..train.guard import BOUND, violation
 from ..train.loop import Trainer
 from ..train.recipe import Recipe
 from . import conditions
+from .faults import is_out_of_memory
 from .work import Ask
 
 PAUSE_SECONDS = 1.0  # the most between two reports: how late a stop can come
@@ -37,7 +40,11 @@ Report = dict[str, Any]
 
 
 class Worker:
-    """Trains on one device. `threads` of the CPU, so that slots do not fight."""
+    """Trains on one device. `threads` of the CPU, so that slots do not fight.
+
+    `last_words`: a folder for a file in which a crash below Python (a segmentation fault) leaves
+    where it happened.
+    """
 
     def __init__(
         self,
@@ -46,12 +53,14 @@ class Worker:
         threads: int,
         plugins: Sequence[Path] = (),
         deterministic: bool = False,
+        last_words: Path | None = None,
     ) -> None:
         torch.set_num_threads(threads)
         if deterministic:
             be_deterministic()
         load_plugins(plugins)
         self._data, self._device = data, device
+        self._last_words = None if last_words is None else keep_last_words(last_words)
         self._reports: Iterator[Report] = iter(())
 
     def begin(self, ask: Ask) -> None:
@@ -65,16 +74,25 @@ class Worker:
         except StopIteration:
             return {"kind": "failed", "cause": "failed", "error": "the training ended too early"}
         except Exception as error:
+            told = traceback.format_exc()
             self._reports = iter(())
+            error.__traceback__ = None  # its frames hold the network and its tensors
             if self._device.startswith("cuda"):
                 torch.cuda.empty_cache()
             cause = "out_of_memory" if _out_of_memory(error) else "failed"
-            return {"kind": "failed", "cause": cause, "error": traceback.format_exc()}
+            return {"kind": "failed", "cause": cause, "error": told}
 
 
 def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
-    """Train a trial; yields its reports, the ones that the study missed first."""
+    """Train a trial; yields its reports: that it begins, those that the study missed, its own.
+
+    The first comes before anything of the candidate runs, so that the driver knows the process
+    in which it may hang.
+    """
+    yield {"kind": "pause", "share": 0.0}
     trainer, digest = trainer_of(ask, data, device)
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
     folder = Path(ask.folder)
     restore(trainer, folder, digest)
     epoch = len(trainer.history)
@@ -91,7 +109,7 @@ def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
             yield from patiently(folder, partial(save, trainer, folder, digest))
         rows = [*trainer.history, *([step] if step.broken else [])]  # at which step, by how much
         yield from patiently(folder, partial(write_metrics, folder / "metrics.csv", rows))
-        yield as_report(step)
+        yield {**as_report(step), "peak_memory": peak_memory(data, device)}
 
 
 def trainer_of(ask: Ask, data: ImageData, device: str) -> tuple[Trainer, str]:
@@ -121,8 +139,21 @@ def as_report(report: EpochReport) -> Report:
     """An epoch's figures as plain values, with the constraint of a divergence."""
     values = asdict(report)
     if report.stop in ("exploded", "nan"):
-        values["violation"] = violation(report.ratio)
+        # a validation that is no number says nothing of the training loss's ratio
+        sound = report.ratio is not None and report.ratio <= BOUND
+        values["violation"] = violation(None if sound else report.ratio)
     return {"kind": "epoch", **values}
+
+
+def peak_memory(data: ImageData, device: str) -> int | None:
+    """Bytes of the device that the training has taken at the most, its images left out.
+
+    None where that cannot be measured.
+    """
+    if not device.startswith("cuda"):
+        return None
+    images = sum(part.x.nbytes + part.y.nbytes for part in (data.train, data.validation))
+    return max(0, int(torch.cuda.max_memory_allocated(device)) - images)
 
 
 def patiently(folder: Path, write: Callable[[], None]) -> Iterator[Report]:
@@ -180,4 +211,15 @@ def write_metrics(path: Path, history: list[EpochReport]) -> None:
 def _out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError | OSError) and is_out_of_memory(str(error))
+
+
+def keep_last_words(folder: Path) -> IO[str]:
+    """Have a fatal signal write this process's stack into a file of its own; keep it open."""
+    file = last_words_of(folder, os.getpid()).open("w")
+    faulthandler.enable(file, all_threads=False)
+    return file
+
+
+def last_words_of(folder: Path, pid: int) -> Path:
+    return folder / f".worker-{pid}"

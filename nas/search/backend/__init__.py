@@ -13,15 +13,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 from ...data import ImageData
 from ..core import Core
+from ..faults import last_line
 from ..placement import Placement
 from . import environment as environment  # before the others: Ray reads it on import
-from .adapters import Over, tuner
+from .adapters import Over, Raised, tuner
 from .address import check_address as check_address
 from .address import survey as survey
 from .cluster import running, short_temporary_folder, sweep
+from .health import RayDied, Workers, dead_part, hush
 from .measuring import settled_there as settled_there
 from .signals import signals
 
@@ -29,19 +32,54 @@ from .signals import signals
 def execute(core: Core, data: ImageData, placement: Placement, refresh: Callable[[], None]) -> None:
     """Run the core's trials on Ray until it says DONE. `refresh` is called now and then.
 
+    Where Ray dies, another one takes its place, and running trials go on from their checkpoints.
     The first SIGINT or SIGTERM interrupts the core, which lets running trials stop at their next
     report; the second ends the process at once.
     """
     parent = short_temporary_folder()
     sweep(parent)
+    hush()
+    with signals(core):
+        while True:
+            try:
+                _session(core, data, placement, refresh, parent)
+                return
+            except RayDied as death:
+                if not core.on_ray_death(str(death)):
+                    return
+
+
+def _fit(tuner: Any, workers: Workers) -> None:
+    """Raises RayDied where Ray is no more, and what the core raised as itself."""
+    try:
+        tuner.fit()
+    except Raised as raised:
+        raise raised.error from None
+    except RayDied:
+        workers.kill_all()  # their trials go on elsewhere
+        raise
+    except Exception as error:  # Ray's own: the core's come as Raised
+        workers.kill_all()
+        raise RayDied(dead_part() or f"{type(error).__name__}: {last_line(str(error))}") from error
+
+
+def _session(
+    core: Core,
+    data: ImageData,
+    placement: Placement,
+    refresh: Callable[[], None],
+    parent: str,
+) -> None:
+    """The life of one Ray. Raises RayDied at an end before its time."""
     folder = tempfile.mkdtemp(prefix=f"nas-{os.getpid()}-", dir=parent)
+    workers = Workers(core.run.path)
     try:
         with (
-            signals(core),
             running(folder, data, placement),
             signals(core),  # again: Ray's start puts its own in place of SIGTERM's
             contextlib.suppress(Over),
         ):
-            tuner(core, data, placement, refresh, folder).fit()
+            _fit(tuner(core, data, placement, refresh, folder, workers), workers)
     finally:
+        workers.forget()
         shutil.rmtree(folder, ignore_errors=True)

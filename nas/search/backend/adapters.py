@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import tempfile
@@ -11,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import ray
 from ray import tune
@@ -24,13 +25,19 @@ from ..core import Core
 from ..placement import Placement
 from ..trainable import PAUSE_SECONDS, Worker
 from ..work import Ask, Signal
+from .health import RayDied, Workers, dead_part, ours
 from .mirror import Mirror, start_keeper
 from .sharing import share_gpu
 from .waiting import Waiting
 
 
 def tuner(
-    core: Core, data: ImageData, placement: Placement, refresh: Callable[[], None], folder: str
+    core: Core,
+    data: ImageData,
+    placement: Placement,
+    refresh: Callable[[], None],
+    folder: str,
+    workers: Workers,
 ) -> tune.Tuner:
     needs = {"cpu": float(placement.cpus_per_trial)}
     if placement.gpus_per_trial:
@@ -43,12 +50,13 @@ def tuner(
         deterministic=core.run.request.deterministic,
         home=ray.get_runtime_context().get_node_id(),
         keeper=start_keeper() if placement.address else None,
+        last_words=core.run.path,
     )
     return tune.Tuner(
         tune.with_resources(trainable, needs),
         tune_config=tune.TuneConfig(
             search_alg=_Searcher(core),
-            scheduler=_Scheduler(core, placement.address is not None),
+            scheduler=_Scheduler(core, placement.address is not None, workers),
             num_samples=-1,
             max_concurrent_trials=placement.trials_at_once,
             reuse_actors=True,
@@ -59,7 +67,9 @@ def tuner(
             name="tune",
             storage_path=os.path.join(folder, "tune"),
             verbose=0,
-            callbacks=[_Callback(core, refresh, Waiting(core) if placement.address else None)],
+            callbacks=[
+                _Callback(core, refresh, Waiting(core) if placement.address else None, workers)
+            ],
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
@@ -78,6 +88,7 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         deterministic: bool,
         home: str,
         keeper: Any,
+        last_words: Path,
     ) -> None:
         with contextlib.suppress(ValueError):  # a terminal's Ctrl-C is the driver's to handle
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -89,7 +100,10 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
             files = [Path(folder) / name for name, _ in plugins]
             for file, (_, content) in zip(files, plugins, strict=True):
                 file.write_bytes(content)
-            self.worker = Worker(data, placement.device, placement.threads, files, deterministic)
+            self.worker = Worker(
+                data, placement.device, placement.threads, files, deterministic,
+                None if away else last_words,
+            )  # fmt: skip
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -114,6 +128,32 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         return report
 
 
+class Over(BaseException):
+    """Leaves `fit` once the core is done; Tune's own way out talks up to 5 s with idle actors."""
+
+
+class Raised(BaseException):
+    """Carries an exception of the core's out of `fit`: Tune would take it for a trial's."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _guarded(method: F) -> F:
+    @functools.wraps(method)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except Exception as error:
+            raise Raised(error) from error
+
+    return cast(F, guarded)
+
+
 class _Pickled:
     """The Tuner pickles what it is given; the fit uses the originals, so nothing is needed."""
 
@@ -129,6 +169,7 @@ class _Searcher(_Pickled, Searcher):  # type: ignore[misc]
     def set_search_properties(self, *_: object, **__: object) -> bool:
         return True
 
+    @_guarded
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         work = self._core.next()
         if work is Signal.WAIT:
@@ -149,14 +190,16 @@ class _Searcher(_Pickled, Searcher):  # type: ignore[misc]
 
 
 class _Scheduler(_Pickled, FIFOScheduler):  # type: ignore[misc]
-    def __init__(self, core: Core, joined: bool) -> None:
+    def __init__(self, core: Core, joined: bool, workers: Workers) -> None:
         super().__init__()
-        self._core, self._joined = core, joined
+        self._core, self._joined, self._workers = core, joined, workers
         self._where: dict[int, str] = {}
 
+    @_guarded
     def on_trial_result(self, _: object, trial: Any, result: dict[str, Any]) -> str:
         if self._joined:
             self._tell_where(_number(trial), f"{result['hostname']} ({result['node_ip']})")
+        self._workers.reported(_number(trial), int(result["pid"]), str(result["hostname"]))
         stop = self._core.on_report(_number(trial), result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
@@ -166,25 +209,54 @@ class _Scheduler(_Pickled, FIFOScheduler):  # type: ignore[misc]
             self._core.run.log(f"trial {number} runs on {node}")
 
 
-class Over(BaseException):
-    """Leaves `fit` once the core is done; Tune's own way out talks up to 5 s with idle actors."""
-
-
 class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
-    def __init__(self, core: Core, refresh: Callable[[], None], waiting: Waiting | None) -> None:
-        self._core, self._refresh, self._waiting = core, refresh, waiting
+    def __init__(
+        self,
+        core: Core,
+        refresh: Callable[[], None],
+        waiting: Waiting | None,
+        workers: Workers,
+    ) -> None:
+        self._core, self._refresh = core, refresh
+        self._waiting, self._workers = waiting, workers
 
+    @_guarded
     def on_trial_start(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
+        self._workers.started(_number(trial), trial.temporary_state.ray_actor)
         self._core.on_start(_number(trial))
 
+    @_guarded
     def on_trial_error(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
-        error = trial.get_pickled_error() or trial.get_error() or "the worker died"
-        self._core.on_death(_number(trial), str(error))
+        _look_at_ray()
+        cause, error = self._workers.died(_number(trial), _told(trial))
+        self._core.on_death(_number(trial), error, cause)
 
+    def on_step_begin(self, iteration: int, trials: object, **_: object) -> None:
+        _look_at_ray()  # before Tune asks it for anything: such calls wait for a dead one
+
+    @_guarded
     def on_step_end(self, iteration: int, trials: Sequence[Any], **_: object) -> None:
+        _look_at_ray()
+        for number in self._core.overdue():
+            if not self._workers.kill(number, self._core.faults.silence()) and ours():
+                raise RayDied(f"no worker came up for trial {number}")
         self._refresh()
         if self._core.over or (self._waiting is not None and self._waiting.look(trials)):
             raise Over
+
+
+def _look_at_ray() -> None:
+    dead = dead_part()
+    if dead is not None:
+        raise RayDied(dead)
+
+
+def _told(trial: Any) -> str:
+    """What Ray says of the trial's error; Tune has it in a file."""
+    try:
+        return Path(trial.error_file).read_text(errors="replace")
+    except (OSError, TypeError):
+        return "the worker died"
 
 
 def _number(trial: Any) -> int:

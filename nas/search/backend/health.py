@@ -1,0 +1,174 @@
+"""Whether Ray and its workers are alive, and what a dead one died of.
+
+Ray takes its driver along: 14 s after its raylet died, 60 s after its GCS, the driver's process
+ends without a word, with exit code 0 (Ray 2.60). So both are looked at ten times a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import signal
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import worker as private
+
+from ..trainable import last_words_of
+
+LIBRARIES = (f"{os.sep}site-packages{os.sep}", sysconfig.get_paths()["stdlib"])
+VITAL = ("raylet", "gcs_server")  # the raylet is the object store's host too
+
+
+def hush() -> None:
+    """Keep what Ray says of dead processes, pages of it, off the user's screen: we say it."""
+    private._worker_logs_enabled = False  # past all public settings
+
+
+class RayDied(BaseException):
+    """Leaves `fit`: there is no Ray to go on with. Not an Exception, which Tune would keep."""
+
+
+def dead_part() -> str | None:
+    """The vital process of our own local Ray that is dead; None: all live, or it is not ours."""
+    node = getattr(private, "_global_node", None)  # no public word says it
+    if node is None:
+        return None
+    dead = {str(kind): process.returncode for kind, process in node.dead_processes()}
+    for kind in VITAL:
+        if kind in dead:
+            return f"its {kind} {_ended(dead[kind])}"
+    return None
+
+
+def ours() -> bool:
+    """Whether the Ray in use was started by this process."""
+    node = getattr(private, "_global_node", None)
+    return node is not None and any(kind in node.all_processes for kind in VITAL)
+
+
+@dataclass
+class Worker:
+    """The process under a trial: its actor, and where it runs, once that is known."""
+
+    actor: Any
+    pid: int | None = None
+    host: str | None = None
+    why: str | None = None  # it was killed by us
+
+    @property
+    def here(self) -> bool:
+        return self.pid is not None and self.host == platform.node()
+
+
+class Workers:
+    """The workers of the running trials, by trial number. `words`: where last words lie."""
+
+    def __init__(self, words: Path) -> None:
+        self._words = words
+        self._of: dict[int, Worker] = {}
+        self._killed_for_memory = _out_of_memory_kills()
+
+    def started(self, number: int, actor: object) -> None:
+        """The trial's worker is up."""
+        self._of[number] = Worker(actor)
+
+    def reported(self, number: int, pid: int, host: str) -> None:
+        worker = self._of.get(number)
+        if worker is not None:
+            worker.pid, worker.host = pid, host
+
+    def kill(self, number: int, why: str) -> bool:
+        """Kill a trial's worker; whether there was one that has not been killed already."""
+        worker = self._of.get(number)
+        if worker is None or worker.why is not None:
+            return worker is not None
+        worker.why = why
+        if worker.here:
+            _kill(worker)  # a stopped process obeys nothing else
+        ray.kill(worker.actor)
+        return True
+
+    def died(self, number: int, told: str) -> tuple[str, str]:
+        """Cause and words for a trial whose worker died; `told` by Ray."""
+        worker = self._of.pop(number, None)
+        kills, before = _out_of_memory_kills(), self._killed_for_memory
+        self._killed_for_memory = kills
+        if worker is not None and worker.why:
+            return "failed", worker.why
+        words = self._last_words(worker)
+        if words:
+            return "failed", words
+        if kills > before:
+            return "out_of_memory", "the kernel killed the worker: out of memory"
+        if "memory pressure" in told or "running low on memory" in told:
+            return "out_of_memory", "Ray killed the worker: the machine runs out of memory"
+        return "failed", _ray_words(told)
+
+    def kill_all(self) -> None:
+        """Kill those of this machine, now that their Ray is dead."""
+        for worker in self._of.values():
+            if worker.here:
+                _kill(worker)
+        self._of.clear()
+
+    def forget(self) -> None:
+        """Remove the files for their last words."""
+        for file in self._words.glob(".worker-*"):
+            file.unlink(missing_ok=True)
+
+    def _last_words(self, worker: Worker | None) -> str:
+        """The stack that a fatal signal left, as a traceback, the signal at its end."""
+        if worker is None or worker.pid is None:
+            return ""
+        file = last_words_of(self._words, worker.pid)
+        try:
+            lines = file.read_text(errors="replace").splitlines()
+            file.unlink()
+        except OSError:
+            return ""
+        fatal = next((line for line in lines if line.startswith("Fatal Python error")), None)
+        if fatal is None:
+            return ""
+        stack = [line for line in lines if line.startswith("  File ")]  # the innermost first
+        own = [line for line in stack if not any(part in line for part in LIBRARIES)]
+        place = next(iter([*own, *stack]), "  at an unknown place").strip()
+        said = fatal.removeprefix("Fatal Python error: ")
+        return "\n".join([*reversed(stack), f"the worker crashed: {said}, {place}"])
+
+
+def _kill(worker: Worker) -> None:
+    assert worker.pid is not None
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(worker.pid, signal.SIGKILL)
+
+
+def _ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def _out_of_memory_kills() -> int:
+    """Processes that this machine's kernel has killed for memory; 0 where it does not say."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _ray_words(told: str) -> str:
+    """The gist of what Ray says of a dead worker: its own text is a page of possible reasons."""
+    code = re.search(r"exit code (-?\d+)", told)
+    if code:
+        return f"the worker ended itself with exit code {code[1]}"
+    if "End of file" in told or "actor is dead" in told:
+        return "the worker was killed, or ended itself, and left no word"
+    return told.strip()

@@ -1,0 +1,183 @@
+"""What goes wrong with a trial, and what follows from it.
+
+A dead or silent worker is no fault of its candidate until it has happened too often: the trial
+goes on from its checkpoint, at most `retries` times. An error of the candidate's own is told at
+once. Where different candidates fail in the same way one after the other, the code is broken and
+not the candidates: the search stops.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..units import show_seconds
+from .work import Live
+
+RETRIES = 2  # of a trial whose worker died
+# Without a report a worker counts as hung. While it trains it reports every second; the longest
+# silence of a sound one is its start: the network is built, the data move to the device, the
+# first batches are compiled for it.
+TRIAL_TIMEOUT = 600.0
+SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
+MOST_TOLD = 3  # kinds of failures in the summary
+RESTARTS = 5  # of Ray in a row, without one epoch in between
+RESTART_SECONDS = 8.0  # that a new start takes: with less of the budget left it is not worth it
+
+OUT_OF_MEMORY = (  # what libraries say, lower case, where the type of the error does not
+    "can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc",
+    "alloc_failed",  # cuBLAS, cuDNN, cuFFT: CUBLAS_STATUS_ALLOC_FAILED
+)  # fmt: skip
+
+
+@dataclass
+class Faults:
+    """The faults of one session. `retries` of a trial; `timeout`: seconds without a report."""
+
+    retries: int = RETRIES
+    timeout: float = TRIAL_TIMEOUT
+    retried: list[int] = field(default_factory=list)  # trials, in the order of their retries
+    restarts: int = 0  # of Ray
+    _fruitless: int = 0
+    _epochs: int = -1
+    _looked: float | None = None
+    _alike: dict[str, str] = field(default_factory=dict)  # digest -> likeness of its failure
+    _said: Counter[str] = field(default_factory=Counter)  # by the last line
+
+    # --- workers ------------------------------------------------------------------------
+
+    def died(self, live: Live, error: str) -> str:
+        """Count a worker's death under the trial; the line for the log."""
+        live.deaths += 1
+        told = f"trial {live.ask.number}: its worker died: {last_line(error)}"
+        if live.deaths > self.retries:
+            return f"{told}; after {self.retries} retries it counts as failed"
+        return f"{told}; it goes on from epoch {live.epoch} (retry {live.deaths} of {self.retries})"
+
+    def again(self, live: Live) -> bool:
+        """Whether the trial is to be tried again."""
+        if live.deaths > self.retries:
+            return False
+        self.retried.append(live.ask.number)
+        return True
+
+    def overdue(self, lives: Iterable[Live], now: float) -> list[int]:
+        """Trials whose workers have been silent for too long.
+
+        A driver that was itself asleep (suspended, Ctrl-Z) gives everyone the time anew.
+        """
+        asleep = self._looked is not None and now - self._looked > self.timeout / 2
+        self._looked = now
+        late = []
+        for live in lives:
+            if asleep:
+                live.heard = now
+            elif now - live.heard > self.timeout:
+                late.append(live.ask.number)
+        return late
+
+    def silence(self) -> str:
+        """The cause of a hung worker's end."""
+        return (
+            f"the worker gave no report for {show_seconds(self.timeout)} (--trial-timeout) and was "
+            "killed"
+        )
+
+    def ray_died(self, epochs: int) -> bool:
+        """Count a death of Ray, `epochs` being done; whether a new start is worth it."""
+        self._fruitless = 0 if epochs > self._epochs else self._fruitless + 1
+        self._epochs = epochs
+        self.restarts += 1
+        return self._fruitless < RESTARTS
+
+    # --- candidates ---------------------------------------------------------------------
+
+    def failed(self, digest: str, error: str) -> bool:
+        """Note a candidate's failure; whether too many different ones failed in the same way."""
+        like, words = likeness(error), last_line(error)
+        self._said[words] += 1
+        if any(other != like for other in self._alike.values()):
+            self._alike.clear()
+        self._alike[digest] = like
+        return len(self._alike) >= SAME_FAILURES
+
+    def worked(self) -> None:
+        """A trial ended otherwise: what failed before it is no row any more."""
+        self._alike.clear()
+
+    def notes(self) -> list[str]:
+        """What to say of this session at its end."""
+        told = [
+            f"{number} {'trial' if number == 1 else 'trials'} failed: {words}"
+            for words, number in self._said.most_common(MOST_TOLD)
+        ]
+        if len(self._said) > MOST_TOLD:
+            told.append(f"and {len(self._said) - MOST_TOLD} other failures: see trials.csv")
+        if self.retried:
+            times, trials = len(self.retried), sorted(set(self.retried))
+            named = ", ".join(map(str, trials[:10])) + (", …" if len(trials) > 10 else "")
+            told.append(
+                f"workers died or hung {times} {_times(times)}; trials {named} went on from their "
+                "checkpoints"
+            )
+        if self.restarts:
+            told.append(f"Ray died {self.restarts} {_times(self.restarts)} and was started again")
+        return told
+
+
+def broken_code(error: str, log: Path) -> str:
+    """What to say where different candidates fail in the same way."""
+    return (
+        f"{SAME_FAILURES} candidates in a row failed in the same way: {last_line(error)}; the "
+        f"traceback is in {log}; mend the code, then go on with --resume"
+    )
+
+
+def fault_of(report: Mapping[str, Any]) -> str | None:
+    """What a report of an epoch lacks; None: it is whole."""
+    for name in ("epoch", "validation"):
+        value = report.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            got = "has none" if value is None else f"says {value!r}, which is no number"
+            return f"the report of an epoch has to give its {name}, and {got}"
+    return None
+
+
+def broken(report: Mapping[str, Any]) -> tuple[str, float] | None:
+    """Cause and constraint of a training that broke down; a value that is no number is one too."""
+    stop = report.get("stop")
+    if stop in ("exploded", "nan"):
+        return str(stop), float(report["violation"])
+    return None if math.isfinite(report["validation"]) else ("nan", 1.0)
+
+
+def is_out_of_memory(text: str) -> bool:
+    """Whether an error's words say that memory ran out."""
+    lower = text.lower()
+    return any(words in lower for words in OUT_OF_MEMORY)
+
+
+def last_line(text: str) -> str:
+    """The line of a traceback that says what happened."""
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "no message"
+
+
+def likeness(error: str) -> str:
+    """What two tracebacks share that tell of the same fault.
+
+    Addresses and numbers (shapes, pids) differ, and a deeper network passes the same place more
+    often: each place counts once.
+    """
+    places = dict.fromkeys(re.findall(r'^\s*File "(.+)", line (\d+), in (\S+)', error, re.M))
+    words = re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{16,}\b|\d+", "#", last_line(error))
+    return f"{list(places)} {words}"
+
+
+def _times(number: int) -> str:
+    return "time" if number == 1 else "times"

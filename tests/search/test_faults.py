@@ -1,0 +1,337 @@
+"""Faults of workers and candidates, as the core sees them: on a virtual clock, without Ray."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nas.errors import UserError
+from nas.search.faults import Faults, is_out_of_memory, likeness
+from nas.search.memory import Memory
+from nas.search.request import parse_timeout
+from nas.search.work import Ask, Signal
+
+from .simulator import TEXT, Price, Simulation, quadratic
+
+PLACE = 'Traceback (most recent call last):\n  File "cells.py", line {line}, in forward\n'
+
+
+def failed(error: str, cause: str = "failed"):
+    return {"kind": "failed", "cause": cause, "error": error}
+
+
+# --- workers that die or hang ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_trial_is_retried_as_often_as_asked_then_told_failed_with_its_cause(tmp_path, retries):
+    core = Simulation(tmp_path / "run", "5trials", slots=1).core
+    core.faults.retries = retries
+    for _ in range(retries + 1):
+        assert core.next().number == 0
+        core.on_death(0, "the worker was killed")
+    row = core.table.rows[0]
+    assert row["cause"] == "failed" and row["error"] == "the worker was killed"
+    (record,) = [r for r in core._studies.records("coarse") if r.number == 0]
+    assert not record.running and record.error == "the worker was killed"
+    assert core.next().number == 1
+
+
+def test_a_worker_killed_for_memory_is_out_of_memory_after_its_retries(tmp_path):
+    simulation = Simulation(tmp_path / "run", "5trials", slots=1)
+    core = simulation.core
+    for _ in range(3):
+        core.next()
+        core.on_death(0, "the kernel killed the worker: out of memory", "out_of_memory")
+    assert core.table.rows[0]["cause"] == "out_of_memory"
+    (told,) = [t for t in simulation.studies.study("coarse").trials if t.constraints]
+    assert told.constraints["memory"] > 0
+
+
+def test_a_silent_worker_is_overdue_and_a_reporting_one_is_not(tmp_path):
+    simulation = Simulation(tmp_path / "run", "50trials", slots=2)
+    core, clock = simulation.core, simulation.clock
+    core.faults.timeout = 60.0
+    for _ in range(2):
+        ask = core.next()
+        assert isinstance(ask, Ask)
+        core.on_start(ask.number)
+    for second in range(0, 60, 10):
+        clock.now = float(second)
+        core.on_report(1, {"kind": "pause", "share": 0.0})
+        assert core.overdue() == []
+    clock.now = 61.0
+    assert core.overdue() == [0]
+    assert "1 min" in core.faults.silence()
+
+
+def test_a_driver_that_slept_itself_blames_no_worker(tmp_path):
+    simulation = Simulation(tmp_path / "run", "50trials", slots=1)
+    core, clock = simulation.core, simulation.clock
+    core.on_start(core.next().number)
+    assert core.overdue() == []
+    clock.now = 5000.0  # a laptop that was closed
+    assert core.overdue() == []
+    clock.now = 5100.0
+    assert core.overdue() == []
+
+
+def test_when_ray_dies_the_running_trials_go_on_and_no_retry_is_used_up(tmp_path):
+    core = Simulation(tmp_path / "run", "5trials", slots=2).core
+    running = {core.next().number, core.next().number}
+    core.on_report(0, {"kind": "epoch", "epoch": 1, "validation": 0.5})
+    assert core.on_ray_death("its raylet was killed by SIGKILL")
+    assert core.live == 0
+    assert {core.next().number, core.next().number} == running
+    assert core._live[0].deaths == 0 and core._live[0].epoch == 1
+    assert any("Ray died 1 time" in note for note in core.finish()["notes"])
+
+
+def test_a_ray_that_keeps_dying_without_an_epoch_stops_the_search_resumably(tmp_path):
+    core = Simulation(tmp_path / "run", "50trials", slots=1).core
+    for _ in range(7):  # with an epoch in between it may go on for ever
+        number = core.next().number
+        epoch = core._live[number].epoch + 1
+        core.on_report(number, {"kind": "epoch", "epoch": epoch, "validation": 0.5})
+        assert core.on_ray_death("gone")
+    again = 0
+    while core.on_ray_death("gone"):
+        core.next()
+        again += 1
+        assert again < 10
+    state = core.finish()
+    assert state["stopped"] == "error" and not state["ended"]
+    assert any("Ray died 5 times in a row" in note for note in state["notes"])
+    assert core.next() is Signal.DONE
+    assert [r for r in core._studies.records("coarse") if r.running], "a resume goes on with it"
+
+
+def test_ray_is_not_started_again_for_the_last_seconds_of_a_budget(tmp_path):
+    simulation = Simulation(tmp_path / "run", "100s", slots=1)
+    core = simulation.core
+    core.on_start(core.next().number)
+    simulation.clock.now = 95.0
+    assert not core.on_ray_death("gone")
+    assert core.finish()["stopped"] == "budget"
+
+
+# --- the same failure again and again -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("errors", "stops"),
+    [
+        (["ValueError: no"] * 3, True),
+        ([f"ValueError: shape (128, {n}, 8) at 0x7f3a{n:06x}" for n in (3, 5, 7)], True),
+        (["ValueError: no", "ValueError: no", "TypeError: no"] * 3, False),
+    ],
+)
+def test_three_alike_in_a_row_stop_the_search(tmp_path, errors, stops):
+    def curve(ask, recipe, epoch):
+        if ask.number == 0 or ask.number > len(errors):
+            return quadratic(ask, recipe, epoch)
+        return failed(PLACE.format(line=12) + errors[ask.number - 1])
+
+    simulation = Simulation(tmp_path / "run", "15trials", slots=1, curve=curve)
+    state = simulation.go()
+    assert (state["stopped"] == "error") == stops
+    if stops:
+        assert state["trials"]["failed"] == 3
+        assert any("mend the code, then go on with --resume" in note for note in state["notes"])
+        resumed = Simulation(tmp_path / "run", "15trials", slots=1)
+        assert resumed.go()["stopped"] == "budget"
+    else:
+        assert any("6 trials failed: ValueError: no" in note for note in state["notes"])
+
+
+def test_the_same_cause_of_death_of_three_candidates_stops_it_too(tmp_path):
+    core = Simulation(tmp_path / "run", "50trials", slots=1).core
+    core.faults.retries = 0
+    for _ in range(3):
+        ask = core.next()
+        core.on_death(ask.number, f"the worker crashed: Segmentation fault at 0x{ask.number:08x}")
+    assert core.ending == "error"
+
+
+def test_one_candidate_that_fails_on_every_seed_is_no_broken_code():
+    faults = Faults()
+    assert not any(faults.failed("the same network", "ValueError: no") for _ in range(5))
+
+
+def test_a_place_tells_failures_apart_and_depth_does_not():
+    shallow, deep = PLACE.format(line=3) + "E: 1", PLACE.format(line=3) * 4 + "E: 20"
+    assert likeness(shallow) == likeness(deep)
+    assert likeness(shallow) != likeness(PLACE.format(line=4) + "E: 1")
+
+
+# --- reports that lack something ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"epoch": 1},
+        {"epoch": 1, "validation": None},
+        {"epoch": 1, "validation": "0.9"},
+        {"validation": 0.9},
+    ],
+)
+def test_a_metric_that_never_arrives_fails_its_trial_and_the_search_goes_on(tmp_path, report):
+    def curve(ask, recipe, epoch):
+        return report if ask.number == 1 else quadratic(ask, recipe, epoch)
+
+    simulation = Simulation(tmp_path / "run", "8trials", curve=curve)
+    state = simulation.go()
+    assert state["stopped"] == "budget" and state["trials"]["failed"] == 1
+    assert "has to give its" in simulation.table.rows[1]["error"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_validation_that_is_no_number_ends_its_trial_as_nan(tmp_path, value):
+    def curve(ask, recipe, epoch):
+        told = quadratic(ask, recipe, epoch)
+        return told | {"validation": value} if ask.number == 1 else told
+
+    simulation = Simulation(tmp_path / "run", "8trials", curve=curve)
+    state = simulation.go()
+    assert state["trials"]["nan"] >= 1 and simulation.table.rows[1]["cause"] == "nan"
+    assert 1 not in {entry["candidate"] for entry in state["finalists"]}
+
+
+# --- memory ---------------------------------------------------------------------------------
+
+
+def test_libraries_say_in_many_ways_that_memory_ran_out():
+    for words in (
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes",
+        "CUDA out of memory. Tried to allocate 20 MiB",
+    ):
+        assert is_out_of_memory(words)
+    assert not is_out_of_memory("mat1 and mat2 shapes cannot be multiplied")
+
+
+def grown(architecture) -> Price:
+    width = int(architecture.network[0]["channels"])
+    depth = int(architecture.network[1].get("repeat", 1))
+    return Price(1000 * width * depth, 10_000 * width * depth, 10**6 * width * depth)
+
+
+def test_what_ran_out_of_memory_keeps_larger_ones_off_the_device(tmp_path):
+    """Of 128 units at the most, 64 are too many for this device."""
+
+    def curve(ask, recipe, epoch):
+        if grown(_network(ask)).memory >= 64 * 10**6:
+            return failed("torch.OutOfMemoryError: CUDA out of memory", "out_of_memory")
+        return quadratic(ask, recipe, epoch)
+
+    folder = tmp_path / "run"
+    simulation = Simulation(folder, "40trials", slots=1, curve=curve, price=grown)
+    state = simulation.go()
+    burst = [row for row in simulation.table.rows.values() if row["cause"] == "out_of_memory"]
+    sizes = [row["params"] for row in burst]
+    assert sizes and sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
+    assert state["trials"]["infeasible"] > 0
+    told = [
+        trial
+        for name in simulation.studies.names()
+        for trial in simulation.studies.study(name).trials
+        if trial.user_attrs.get("cause") == "out_of_memory"
+    ]
+    assert told and all(trial.constraints["memory"] > 0 for trial in told)
+    again = Simulation(folder, "60trials", slots=1, curve=curve, price=grown)
+    assert again.core._memory.bound() == simulation.core._memory.bound(), "it survives a resume"
+    again.go()
+    later = [again.table.rows[n] for n in again.table.rows if n not in simulation.table.rows]
+    assert later and all(row["params"] < min(sizes) for row in later)
+
+
+def _network(ask: Ask):
+    from nas.space import parse
+
+    return parse(ask.architecture, path="architecture.yaml")
+
+
+def trained(memory: Memory, number: int, predicted: float, peak: float | None = None) -> None:
+    memory.begin(number, {"memory": predicted})
+    memory.end(number, "finished", 3, peak)
+
+
+def burst(memory: Memory, number: int, predicted: float) -> None:
+    memory.begin(number, {"memory": predicted})
+    memory.end(number, "out_of_memory", 0, None)
+
+
+def test_measured_peaks_correct_the_prediction():
+    memory = Memory(1000.0)
+    assert memory.excess(900) < 0 < memory.excess(1100)
+    for number in range(3):
+        trained(memory, number, 100, peak=200)
+    assert memory.bound() == 500
+    assert memory.excess(499) < 0 < memory.excess(501)
+
+
+def test_one_that_burst_below_what_fits_is_no_bound():
+    memory = Memory(1000.0)
+    trained(memory, 0, 600)
+    burst(memory, 1, 300)
+    assert memory.bound() == 1000
+    burst(memory, 2, 800)
+    assert memory.bound() == 760
+
+
+def test_a_leak_in_a_small_network_says_nothing_of_others():
+    memory = Memory(1e9)
+    burst(memory, 0, 1e4)
+    assert memory.bound() == 1e9
+
+
+def test_what_is_being_tried_is_not_refused_in_others():
+    memory = Memory(None)
+    memory.begin(0, {"memory": 500.0})
+    burst(memory, 1, 500)
+    assert memory.bound() is None, "trial 0 is of the same size, and may fit"
+    memory.end(0, "out_of_memory", 0, None)
+    assert memory.bound() == 475
+
+
+# --- what is asked --------------------------------------------------------------------------
+
+
+def test_the_default_text_can_be_simulated_with_faults_of_all_kinds(tmp_path):
+    """A search over candidates of which half fail, each in its own way, ends by its budget."""
+
+    def curve(ask, recipe, epoch):
+        kinds = {
+            1: failed("ValueError: no"),
+            2: failed("MemoryError", "out_of_memory"),
+            3: {"epoch": epoch},
+            4: {"kind": "died", "error": "the worker was killed"},
+        }
+        if ask.stage != "final" and ask.number % 10 in kinds:
+            return kinds[ask.number % 10]
+        return quadratic(ask, recipe, epoch)
+
+    simulation = Simulation(tmp_path / "run", "60trials", slots=4, curve=curve, text=TEXT)
+    state = simulation.go()
+    assert state["stopped"] == "budget" and state["finalists"]
+    counts = state["trials"]
+    assert counts["failed"] >= 15 and counts["out_of_memory"] >= 1
+    assert counts["total"] - counts["infeasible"] == 60
+    numbers = sorted(simulation.table.rows)
+    assert numbers == list(range(len(numbers)))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5min", 300), ("90", 90), (12.5, 12.5), ("1h", 3600)]
+)
+def test_timeouts_are_read(text, seconds):
+    assert parse_timeout(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5 weeks", "0", "-3", "0min"])
+def test_timeouts_that_cannot_be_read_are_refused(text):
+    with pytest.raises(UserError, match=r"--trial-timeout .* must be a time above 0, such as"):
+        parse_timeout(text)
