@@ -130,10 +130,7 @@ class Core:
         return number not in self._live
 
     def on_death(self, number: int, error: str, cause: str = "failed") -> None:
-        """The worker died under the trial: again from its checkpoint, as often as is allowed.
-
-        `cause`: of a trial whose workers died too often.
-        """
+        """The worker died: again from the checkpoint, or ended by `cause` if it was too often."""
         live = self._live.get(number)
         if live is None:
             return
@@ -144,21 +141,11 @@ class Core:
         else:
             self._failed(live, cause, error)
 
-    def on_ray_death(self, error: str) -> bool:
-        """Ray died under all of them, no trial's fault. Whether to start it again."""
-        self.run.log(f"Ray died: {error}")
+    def suspend(self) -> None:
+        """All running trials lost their slots at once, by no fault of theirs."""
         for live in list(self._live.values()):
             self._charge(live)
             self._suspend(live)
-        if self.ending:
-            return False
-        if self.ledger.wall_left < faults.RESTART_SECONDS:
-            self._end_search("budget", f"the budget left no time to start Ray again: {error}")
-            return False
-        if not self.faults.ray_died(self.ledger.epochs):
-            self._note(f"Ray died {faults.RESTARTS} times in a row without one epoch: {error}")
-            self.interrupt("error")
-        return self.ending is None
 
     def overdue(self) -> list[int]:
         """Trials whose workers have given no sign of life for too long."""
@@ -179,7 +166,7 @@ class Core:
             self.over = True
 
     def give_up(self, why: str) -> None:
-        """End before anything could begin."""
+        """End here: the budget does not hold another start of the workers."""
         self._end_search("budget", why)
 
     @property

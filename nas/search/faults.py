@@ -14,10 +14,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..units import show_seconds
 from .work import Live
+
+if TYPE_CHECKING:
+    from .core import Core
 
 RETRIES = 2  # of a trial whose worker died
 # Without a report a worker counts as hung. While it trains it reports every second; the longest
@@ -88,12 +91,12 @@ class Faults:
             "killed"
         )
 
-    def ray_died(self, epochs: int) -> bool:
-        """Count a death of Ray, `epochs` being done; whether a new start is worth it."""
+    def in_vain(self, epochs: int) -> bool:
+        """Count a start of Ray, `epochs` being done; whether too many were for nothing."""
         self._fruitless = 0 if epochs > self._epochs else self._fruitless + 1
         self._epochs = epochs
-        self.restarts += 1
-        return self._fruitless < RESTARTS
+        self.restarts += self._fruitless < RESTARTS
+        return self._fruitless >= RESTARTS
 
     # --- candidates ---------------------------------------------------------------------
 
@@ -128,6 +131,22 @@ class Faults:
         if self.restarts:
             told.append(f"Ray died {self.restarts} {_times(self.restarts)} and was started again")
         return told
+
+
+def outlive(core: Core, error: str) -> bool:
+    """Ray died under all trials: they go on from their checkpoints. Whether to start it again."""
+    core.run.log(f"Ray died: {error}")
+    core.suspend()
+    if core.ending:
+        return False
+    if core.ledger.wall_left < RESTART_SECONDS:
+        core.give_up(f"the budget left no time to start Ray again: {error}")
+        return False
+    if core.faults.in_vain(core.ledger.epochs):
+        core.notes.append(f"Ray died {RESTARTS} times in a row without one epoch: {error}")
+        core.interrupt("error")
+        return False
+    return True
 
 
 def broken_code(error: str, log: Path) -> str:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from nas.errors import UserError
-from nas.search.faults import Faults, is_out_of_memory, likeness
+from nas.search.faults import Faults, is_out_of_memory, likeness, outlive
 from nas.search.memory import Memory
 from nas.search.request import parse_timeout
 from nas.search.work import Ask, Signal
@@ -81,7 +81,7 @@ def test_when_ray_dies_the_running_trials_go_on_and_no_retry_is_used_up(tmp_path
     core = Simulation(tmp_path / "run", "5trials", slots=2).core
     running = {core.next().number, core.next().number}
     core.on_report(0, {"kind": "epoch", "epoch": 1, "validation": 0.5})
-    assert core.on_ray_death("its raylet was killed by SIGKILL")
+    assert outlive(core, "its raylet was killed by SIGKILL")
     assert core.live == 0
     assert {core.next().number, core.next().number} == running
     assert core._live[0].deaths == 0 and core._live[0].epoch == 1
@@ -94,9 +94,9 @@ def test_a_ray_that_keeps_dying_without_an_epoch_stops_the_search_resumably(tmp_
         number = core.next().number
         epoch = core._live[number].epoch + 1
         core.on_report(number, {"kind": "epoch", "epoch": epoch, "validation": 0.5})
-        assert core.on_ray_death("gone")
+        assert outlive(core, "gone")
     again = 0
-    while core.on_ray_death("gone"):
+    while outlive(core, "gone"):
         core.next()
         again += 1
         assert again < 10
@@ -112,7 +112,7 @@ def test_ray_is_not_started_again_for_the_last_seconds_of_a_budget(tmp_path):
     core = simulation.core
     core.on_start(core.next().number)
     simulation.clock.now = 95.0
-    assert not core.on_ray_death("gone")
+    assert not outlive(core, "gone")
     assert core.finish()["stopped"] == "budget"
 
 

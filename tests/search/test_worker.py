@@ -103,7 +103,7 @@ def test_after_a_fault_the_worker_trains_the_next_trial(data, tmp_path):
 def test_a_worker_opens_a_file_for_its_last_words(data, tmp_path):
     was = faulthandler.is_enabled()
     try:
-        worker = Worker(data, "cpu", 1, (), tmp_path)
+        worker = Worker(data, "cpu", 1, last_words=tmp_path)
         assert [path.name[:8] for path in tmp_path.iterdir()] == [".worker-"]
     finally:
         faulthandler.disable()

@@ -17,7 +17,7 @@ from typing import Any
 
 from ...data import ImageData
 from ..core import Core
-from ..faults import last_line
+from ..faults import last_line, outlive
 from ..placement import Placement
 from . import environment as environment  # before the others: Ray reads it on import
 from .adapters import Over, Raised, tuner
@@ -45,7 +45,7 @@ def execute(core: Core, data: ImageData, placement: Placement, refresh: Callable
                 _session(core, data, placement, refresh, parent)
                 return
             except RayDied as death:
-                if not core.on_ray_death(str(death)):
+                if not outlive(core, str(death)):
                     return
 
 
