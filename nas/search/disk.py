@@ -21,6 +21,7 @@ from ..units import show_bytes, show_seconds
 WAIT_SECONDS = 600.0  # for space, before the search stops; the variable WAIT names another
 WAIT = "NAS_DISK_WAIT"
 LOOK_SECONDS = 1.0
+ENOUGH = 2**30  # bytes; a write that fails with so much free did not meet the disk's end
 
 
 class DiskFull(NasError):
@@ -65,7 +66,7 @@ class Disk:
         where = next(iter(self._waiting.values()), self._run.path)
         left = max(0.0, self._patience - (self._clock() - self._since))
         return (
-            f"the disk of {where} is full ({show_bytes(free_space(where))} free): no new trials; "
+            f"the disk of {where} is full ({_room(where)}): no new trials; "
             f"free some space, or the search stops in {show_seconds(left)}"
         )
 
@@ -127,7 +128,7 @@ class Disk:
     def _sentence(self, path: Path) -> str:
         waited = self._clock() - self._since if self._since is not None else 0.0
         return (
-            f"{path} cannot be written, the disk is full ({show_bytes(free_space(path))} free, "
+            f"{path} cannot be written, the disk is full ({_room(path)}, "
             f"waited {show_seconds(waited)}): free some space, then go on: nas search --resume "
             f"{self._run.path}"
         )
@@ -140,6 +141,13 @@ class Disk:
     def _tell(self, sentence: str) -> None:
         self._run.log(sentence)
         self._say(sentence)
+
+
+def _room(path: Path) -> str:
+    """What is free on the disk, and what else it is where that is enough."""
+    free = free_space(path)
+    more = "; a quota, or a limit on this process" if free > ENOUGH else ""
+    return f"{show_bytes(free)} free{more}"
 
 
 def wait_seconds() -> float:

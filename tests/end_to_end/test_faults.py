@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import time
 from pathlib import Path
@@ -35,29 +34,6 @@ def wait(run: Path, ended: int, process, seconds: float = 120) -> dict[int, dict
     raise AssertionError(f"fewer than {ended} trials ended in {seconds} s")
 
 
-def test_after_a_kill_in_mid_search_the_rest_is_trained_and_nothing_twice(start, nas, tmp_path):
-    run = tmp_path / "run"
-    process = start(*WORDS, "--budget", "10trials", "--set", "recipe.epochs=18")
-    before = wait(run, 4, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    stamps = {number: _stamp(run, number) for number in before}
-    done = nas("search", "--resume", "run", "--json")
-    assert done.code == 0, done.err
-    after = rows(run)
-    for number, row in before.items():
-        for column in ("validation", "cause", "device_seconds", "epoch"):
-            assert after[number][column] == row[column]
-        assert _stamp(run, number) == stamps[number], "a finished trial ran again"
-    assert done.json["trials"]["total"] - done.json["trials"]["infeasible"] == 10
-    spent = sum(float(row["device_seconds"]) for row in after.values())
-    assert spent == pytest.approx(done.json["budget"]["spent_device_seconds"], abs=0.5)
-
-
-def _stamp(run: Path, number: int) -> float:
-    return (run / "trials" / str(number) / "metrics.csv").stat().st_mtime
-
-
 @pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_exports_the_best_so_far_and_says_how_to_resume(start, nas, tmp_path, word):
     run = tmp_path / "run"
@@ -77,21 +53,6 @@ def test_a_signal_exports_the_best_so_far_and_says_how_to_resume(start, nas, tmp
     assert told["best"]["test"] is None, "test data are for the end alone"
     done = nas("search", "--resume", "run", "--budget", "6trials", "--json")
     assert done.code in (0, 2), done.err
-
-
-def test_a_run_in_use_is_refused_and_stop_ends_it(start, nas, tmp_path):
-    run = tmp_path / "run"
-    process = start(*WORDS, "--budget", "300trials")
-    wait(run, 1, process)
-    second = nas("search", "--resume", "run")
-    assert second.code == 2
-    assert f"pid {process.pid}" in second.err
-    running = nas("runs", "--dir", tmp_path)
-    assert "running" in running.out
-    assert nas("stop", "run").code == 0
-    process.communicate(timeout=90)
-    assert process.returncode == 130
-    assert (run / "best.pt").exists()
 
 
 def test_a_recipe_that_explodes_is_stopped_within_ten_steps_and_nothing_survives(nas, tmp_path):

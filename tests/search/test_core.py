@@ -210,15 +210,16 @@ def test_a_resumed_trial_goes_on_from_the_epoch_that_is_known(tmp_path):
     assert second.core.next().known_epoch == 2
 
 
-def test_a_running_trial_whose_folder_was_deleted_is_given_up(tmp_path):
+def test_a_running_trial_whose_folder_was_deleted_is_trained_again(tmp_path):
     folder = tmp_path / "run"
     first = Simulation(folder, "8trials")
     first.go(lambda s: len(s.trained) >= 4)
     lost = min(first.core._live)
     shutil.rmtree(folder / "trials" / str(lost))
     second, state = simulate(folder, "8trials")
-    assert second.table.rows[lost]["cause"] == "failed"
-    assert state["trials"]["total"] == 8
+    assert lost in {ask.number for ask in second.asked}
+    assert second.table.rows[lost]["cause"] in ("finished", "pruned", "exploded")
+    assert state["trials"]["total"] == 8 and state["trials"]["failed"] == 0
 
 
 def test_a_larger_budget_goes_on_where_the_smaller_one_ended(tmp_path):

@@ -33,7 +33,8 @@ class SmallDisk:
     def write(self, handle, content):
         fitting = min(len(content), max(self.room, 0))
         if content and not fitting:
-            self.points.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+            name = Path(os.readlink(f"/proc/self/fd/{handle}")).name
+            self.points.append(name.partition("-")[0])
             raise OSError(errno.ENOSPC, "No space left on device")
         self.room -= fitting
         return self._write(handle, bytes(content)[:fitting])
@@ -43,9 +44,9 @@ class SmallDisk:
 def test_a_search_whose_disk_is_full_again_and_again_finds_what_it_finds_without(
     tmp_path, monkeypatch, seed
 ):
-    plain = Simulation(tmp_path / "plain", "12trials", seed=seed)
+    plain = Simulation(tmp_path / "plain", "24trials", seed=seed)
     plain.go()
-    simulation = Simulation(tmp_path / "run", "12trials", seed=seed)
+    simulation = Simulation(tmp_path / "run", "24trials", seed=seed)
     source, said = random.Random(seed), []
     small = SmallDisk(monkeypatch, 1000)
     monkeypatch.setattr(disks, "LOOK_SECONDS", 0.0)
@@ -54,7 +55,8 @@ def test_a_search_whose_disk_is_full_again_and_again_finds_what_it_finds_without
     def make_space():
         for file in simulation.run.path.rglob("*.csv"):
             assert file.read_text().endswith("\n"), "a file is whole or not there"
-        small.room = source.randrange(200, 4000)
+        again = small.points[-4:] == 4 * small.points[-1:]  # what belongs together may be much
+        small.room = source.randrange(200, 60_000 if again else 3000)
 
     core.disk.refresh = make_space
     core.disk._say = said.append
@@ -92,7 +94,7 @@ def test_when_no_space_comes_it_stops_with_one_sentence_and_can_be_resumed(
         core.disk.refresh = lambda: setattr(simulation.clock, "now", simulation.clock.now + 60.0)
         with pytest.raises(DiskFull) as caught, core.disk.patience():
             simulation.go()
-    assert "free, waited 10 min" in str(caught.value)
+    assert "waited 10 min" in str(caught.value)
     assert f"nas search --resume {tmp_path / 'run'}" in str(caught.value)
     assert caught.value.exit_code == 1
     again = Simulation(tmp_path / "run", "8trials")
