@@ -106,7 +106,7 @@ class _Pilot:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
-        self._late = False
+        self._late, self._said = False, ""  # late: or dead
 
     @property
     def alive(self) -> bool:
@@ -114,6 +114,8 @@ class _Pilot:
 
     def ask(self, word: dict[str, Any]) -> None:
         assert self._process.stdin is not None
+        if self._late:
+            return
         with contextlib.suppress(OSError):
             self._process.stdin.write(json.dumps(word) + "\n")
             self._process.stdin.flush()
@@ -121,7 +123,7 @@ class _Pilot:
     def answer(self) -> dict[str, Any] | None:
         """Its next line; None where it died, or takes too long."""
         assert self._process.stdout is not None
-        line = _line(self._process.stdout, PATIENCE_SECONDS)
+        line = "" if self._late else _line(self._process.stdout, PATIENCE_SECONDS)
         if not line:
             self._late = True
             self.close()
@@ -130,12 +132,8 @@ class _Pilot:
         return told
 
     def fault(self) -> str:
-        """Why it gave no answer."""
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return (
-            lines[-1] if lines else f"no step ended within {PATIENCE_SECONDS:.0f} s; give numbers"
-        )
+        """Why it gave no answer; once it is closed."""
+        return self._said or f"no step ended within {PATIENCE_SECONDS:.0f} s; give numbers"
 
     def close(self) -> None:
         self._process.kill()
@@ -144,6 +142,11 @@ class _Pilot:
             if end is not None:
                 with contextlib.suppress(OSError):
                     end.close()
+        if not self._errors.closed:
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            self._said = lines[-1] if lines else ""
+            self._errors.close()
 
 
 def _line(stream: IO[str], seconds: float) -> str:

@@ -27,7 +27,9 @@ class Handle:
 
 
 @pytest.fixture
-def away(monkeypatch) -> Mirror:
+def away(monkeypatch, tmp_path) -> Mirror:
+    (tmp_path / "node").mkdir()
+    monkeypatch.setattr(mirror, "short_temporary_folder", lambda: str(tmp_path / "node"))
     monkeypatch.setattr(mirror.ray, "get", lambda value: value)
     return Mirror(Handle(Keeper()))
 

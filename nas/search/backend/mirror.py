@@ -18,6 +18,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ...rundir import CHECKPOINT, PREVIOUS, write_bytes, write_checkpoint
+from .cluster import short_temporary_folder, sweep
 
 AT_ONCE = 8  # files of different trials that are written at the same time
 
@@ -57,7 +58,9 @@ class Mirror:
 
     def __init__(self, keeper: Any) -> None:
         self._keeper = keeper
-        self._home = tempfile.TemporaryDirectory(prefix="nas-trials-")
+        parent = short_temporary_folder()
+        sweep(parent)  # workers do not live to tidy up after themselves
+        self._home = Path(tempfile.mkdtemp(prefix=f"nas-{os.getpid()}-", dir=parent))
         self.source = ""
         self._local: Path | None = None
         self._known: dict[str, tuple[int, int]] = {}
@@ -68,7 +71,7 @@ class Mirror:
             shutil.rmtree(self._local, ignore_errors=True)
         self.source = folder
         number = f"{Path(folder).name}-{os.urandom(4).hex()}"
-        local = self._local = Path(self._home.name) / number
+        local = self._local = self._home / number
         local.mkdir()
         for name, content in ray.get(self._keeper.read.remote(folder)).items():
             (local / name).write_bytes(content)
