@@ -441,15 +441,10 @@ class Core:
 
     def _record_finals(self, jobs: list[dict[str, Any]], *, whole: bool) -> None:
         """`whole`: all of the plan; else the search's last trials may still change it."""
-        record = {
-            "name": finals.STAGE, "budget": self.ledger.budget.text, "stopped": self.stopped,
-            "jobs": jobs, "whole": whole,
-        }  # fmt: skip
-        if finals.STAGE in self._studies.names():
-            self._studies.study(finals.STAGE).set_user_attr("stage", record)
-        else:
-            self._studies.create(finals.STAGE, record)
-            self._studies.finish_creating(finals.STAGE)
+        text = self.ledger.budget.text
+        self._studies.record_finals(
+            finals.STAGE, {"budget": text, "stopped": self.stopped, "jobs": jobs, "whole": whole}
+        )
 
     def _final_seconds(self) -> float:
         """Wall seconds that the final training still takes, as forecast."""

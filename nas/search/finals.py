@@ -13,6 +13,7 @@ from .ledger import RESERVE_SHARE, SAFETY, FinalCost, Ledger
 STAGE = "final"
 # (candidates beside trial 0, seeds), the most wanted first
 PLANS = ((3, 3), (3, 2), (2, 3), (2, 2), (1, 3), (1, 2), (2, 1), (1, 1))
+MOST_CANDIDATES = max(candidates for candidates, _ in PLANS)
 SMALLEST_UNTIMED = (1, 2)  # without a clock there are two seeds: a spread can be shown
 UNTIMED_SHARE = 1 / 2  # of what the search cost, for finals under a budget without time
 START_SECONDS = 0.5  # of a training on a warm worker, beside its epochs
@@ -39,6 +40,8 @@ class Job:
 class Rows(Protocol):
     """What the final training looks at: the trials of the search, and its own."""
 
+    @property
+    def rows(self) -> Mapping[int, Row]: ...
     def ranked(self, most: int | None = None) -> list[dict[str, Any]]: ...
     def reference(self) -> dict[str, Any] | None: ...
     def has_final(self, job: Job) -> bool: ...
@@ -55,8 +58,7 @@ class Finals:
 
     def reserve(self) -> None:
         """Keep back what the final training is expected to cost, by what is known now."""
-        most = max(candidates for candidates, _ in PLANS)
-        jobs = forecast(self._rows.ranked(most), self._rows.reference(), self._ledger)
+        jobs = forecast(self._rows.ranked(MOST_CANDIDATES), self._rows.reference(), self._ledger)
         if jobs:
             self._ledger.reserve([job.cost for job in jobs])
 
@@ -122,11 +124,12 @@ class Finals:
         """Trial 0 first, so that in each round of seeds like is compared with like; then the best
         of an earlier session's final training, then the best of the search.
         """
-        reference, ranked = self._rows.reference(), self._rows.ranked()
+        reference, number = self._rows.reference(), self._rows.leader()
         own = [] if reference is None or reference["cause"] in BROKEN else [reference]
-        leader = self._rows.leader()
-        first = [row for row in ranked if row["trial"] == leader]
-        return [*own, *first, *(row for row in ranked if row["trial"] != leader)]
+        leader = [self._rows.rows[number]] if number else []
+        known = {row["digest"] for row in leader}
+        ranked = self._rows.ranked(MOST_CANDIDATES + len(leader))
+        return [*own, *leader, *(row for row in ranked if row["digest"] not in known)]
 
     def _largest(self, entrants: Sequence[Row], busy: int = 0) -> list[Job] | None:
         """What is missing of the most wanted plan that the budget holds; None where none fits."""

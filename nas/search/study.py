@@ -131,6 +131,16 @@ class Studies:
             )
         return self._studies[stage]
 
+    def record_finals(self, stage: str, plan: Mapping[str, object]) -> None:
+        """What the stage of the final training has to do; makes its study where there is none."""
+        record = {"name": stage, **plan}
+        with self.together():
+            if stage in self.names():
+                self.study(stage).set_user_attr("stage", record)
+            else:
+                self.create(stage, record)
+                self.finish_creating(stage)
+
     def stage_record(self, stage: str) -> dict[str, Any]:
         """What `create` was given."""
         return dict(self.study(stage).user_attrs["stage"])

@@ -180,8 +180,8 @@ class Table:
 
     def leader(self) -> int | None:
         """The candidate whose final trainings are the best so far; None: there are none."""
-        found = self.finalists()
-        return int(found[0]["candidate"]) if found and found[0]["final"] else None
+        found = self._trained_in_full()
+        return int(found[0]["candidate"]) if found else None
 
     def begun_final(self, job: finals.Job) -> dict[str, Any] | None:
         """The same training, cut off by the end of an earlier budget; None: there is none."""
@@ -211,6 +211,9 @@ class Table:
         Where a candidate has no final training (the search was broken off) the trained trials
         stand in for it, with `final` false.
         """
+        return self._trained_in_full() or _best_first(self._stand_ins())
+
+    def _trained_in_full(self) -> list[dict[str, Any]]:
         groups: dict[int, dict[int, dict[str, Any]]] = {}
         for row in self.final_rows():
             if _finite(row["validation"]):
@@ -218,10 +221,9 @@ class Table:
                 known = seeds.get(row["seed_index"])
                 if known is None or row["epoch"] >= known["epoch"]:
                     seeds[row["seed_index"]] = row  # gone on with after it was cut off
-        entries = [self._entry(number, [*seeds.values()], True) for number, seeds in groups.items()]
-        if not entries:
-            entries = self._stand_ins()
-        return sorted(entries, key=lambda entry: (-entry["validation"], entry["macs"]))
+        return _best_first(
+            [self._entry(number, [*seeds.values()], True) for number, seeds in groups.items()]
+        )
 
     def hopeless(self) -> bool:
         """Many trials, and not one of them came to the end of an epoch."""
@@ -317,6 +319,10 @@ class Table:
             "macs": best["macs"],
             "device_seconds": round(sum(row["device_seconds"] for row in rows), 3),
         }
+
+
+def _best_first(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(entries, key=lambda entry: (-entry["validation"], entry["macs"]))
 
 
 def _finite(value: object) -> bool:
