@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from .machine import machine
 
 SLOTS = 2
 
@@ -117,9 +118,11 @@ def main() -> None:
         own = ours(trials, Path(folder))
         theirs = defaults(trials, Path(folder))
     ratio = theirs["overhead_seconds_per_trial"] / own["overhead_seconds_per_trial"]
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
     print(
-        json.dumps({"nas": own, "defaults": theirs, "ratio": round(ratio, 1), **machine}, indent=2)
+        json.dumps(
+            {"nas": own, "defaults": theirs, "ratio": round(ratio, 1), "machine": machine()},
+            indent=2,
+        )
     )
 
 

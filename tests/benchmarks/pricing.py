@@ -11,8 +11,6 @@ python -m tests.benchmarks.pricing      (ptflops is measured too where it is ins
 from __future__ import annotations
 
 import json
-import os
-import platform
 import random
 import statistics
 import time
@@ -26,6 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.errors import UnknownName
 from nas.models import build, cost, record
 from nas.space import Architecture, Space, draw, fill, load, parse
+
+from .machine import machine
 
 IMAGENET = {"classes": 1000, "channels": 3, "size": 224}
 HEAD = [{"op": "global_pool"}, {"op": "linear"}]
@@ -225,10 +225,8 @@ def main() -> None:
             key: round(value / found["cost"]) for key, value in found.items() if key != "cost"
         },
         "build": building(),
-        "machine": {
-            "cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__,
-        },
-    }  # fmt: skip
+        "machine": machine(),
+    }
     print(json.dumps(told, indent=2))
 
 

@@ -6,8 +6,6 @@ python -m tests.benchmarks.quick        (ptflops is measured too where it is ins
 from __future__ import annotations
 
 import json
-import os
-import platform
 import random
 import statistics
 import subprocess
@@ -20,6 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.models import build, cost
 from nas.space import draw, fill, load
+
+from .machine import machine
 
 SIZE, CHANNELS, CLASSES = (32, 32), 3, 10
 
@@ -106,10 +106,8 @@ def main() -> None:
         "seconds": help_over_empty(),
         "fill_per_second": fills_a_second(),
         "pricing_ms": pricing(),
-        "machine": {
-            "cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__,
-        },
-    }  # fmt: skip
+        "machine": machine(),
+    }
     print(json.dumps(told, indent=2))
 
 
