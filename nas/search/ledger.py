@@ -53,7 +53,7 @@ class Ledger:
         self.device_seconds = 0.0
         self.trials = 0
         self.epochs = 0
-        self.promised_epochs = 0  # that running trials will take at the least
+        self.epochs_under_way = 0  # of the trials that run on: counted at their ends
         self._session = wall_before
         self.starting_seconds = starting_before
         self._begun = False
@@ -162,20 +162,30 @@ class Ledger:
             left.append((kept - self.device_seconds) / self.devices_per_trial)
         return max(0.0, min(left)) if left else None
 
-    def begin_search(self) -> None:
-        """The first trial of the session has its slot: the stages' shares count from here."""
-        if not self._begun:
-            self._begun = True
+    def begin_search(self) -> bool:
+        """The first trial of the session has its slot: the stages' shares count from here.
+
+        Whether it is that first trial.
+        """
+        first, self._begun = not self._begun, True
+        if first:
             self.starting_seconds += self.wall_seconds - self._session
+        return first
+
+    def take_up(self, device_seconds: float, epochs: int, wall_seconds: float) -> None:
+        """Count a trial of an earlier session; `wall_seconds`: the run's, when it was booked.
+
+        A killed session may have booked a later time with a trial than with the run.
+        """
+        self.device_seconds += device_seconds
+        self.epochs += epochs
+        later = max(0.0, wall_seconds - self._session)
+        self._session += later
+        self._started -= later
 
     def search_over(self) -> bool:
         """Nothing is left for the search but what the final training needs."""
-        return self.search_share() >= 1.0 or self._promised()
-
-    def _promised(self) -> bool:
-        """Running trials will use up the epochs that are left."""
-        bound = self.budget.epochs
-        return bound is not None and self.epochs + self.promised_epochs >= bound
+        return self.search_share() >= 1.0 or self._epochs_given_out(self._reserved()[2])
 
     def time_is_up_for_search(self) -> bool:
         """Running trials have to stop too (a bound on trials lets them finish)."""
@@ -185,7 +195,7 @@ class Ledger:
         return (
             _reached(self.wall_seconds, self._wall_bound, wall)
             or _reached(self.device_seconds, self.budget.device_seconds, device)
-            or _reached(float(self.epochs), self.budget.epochs, epochs)
+            or self._epochs_given_out(epochs)
         )
 
     def spent(self) -> bool:
@@ -193,16 +203,20 @@ class Ledger:
         return (
             _reached(self.wall_seconds, self._wall_bound, 0.0)
             or _reached(self.device_seconds, self.budget.device_seconds, 0.0)
-            or _reached(float(self.epochs), self.budget.epochs, 0.0)
+            or self._epochs_given_out(0.0)
         )
 
-    def fits(self, finals: Sequence[FinalCost], busy: int = 0) -> bool:
-        """Whether these trainings fit into what is left, `busy` slots being taken."""
-        return self.shrink(finals, busy) >= 1.0
+    def _epochs_given_out(self, kept: float | None) -> bool:
+        """The epochs under way are the last ones, so that their bound is kept exactly."""
+        return _reached(float(self.epochs + self.epochs_under_way), self.budget.epochs, kept)
 
-    def shrink(self, finals: Sequence[FinalCost], busy: int = 0) -> float:
+    def fits(self, finals: Sequence[FinalCost], running: Sequence[FinalCost] = ()) -> bool:
+        """Whether these trainings fit into what is left, beside what the `running` ones need."""
+        return self.shrink(finals, running) >= 1.0
+
+    def shrink(self, finals: Sequence[FinalCost], running: Sequence[FinalCost] = ()) -> float:
         """The factor by which the trainings had to be shortened to fit; 1 or more: they fit."""
-        wall, device, epochs = self._cost(finals, busy)
+        wall, device, epochs = self._cost(finals, running)
         budget = self.budget
         left = (
             (self._wall_bound, self.wall_seconds, wall * SAFETY),
@@ -238,13 +252,16 @@ class Ledger:
             _held(float(epochs), budget.epochs),
         )
 
-    def _cost(self, finals: Sequence[FinalCost], busy: int = 0) -> tuple[float, float, int]:
-        """Wall seconds (longest first over the free slots), device-seconds, epochs."""
-        ends = [0.0] * max(1, self.slots - busy)
+    def _cost(
+        self, finals: Sequence[FinalCost], running: Sequence[FinalCost] = ()
+    ) -> tuple[float, float, int]:
+        """Wall seconds (longest first, after the running ones), device-seconds, epochs."""
+        ends = [final.seconds for final in running] + [0.0] * max(0, self.slots - len(running))
         for final in sorted(finals, key=lambda final: -final.seconds):
             ends[ends.index(min(ends))] += final.seconds
-        device = sum(final.seconds for final in finals) * self.devices_per_trial
-        return max(ends), device, sum(final.epochs for final in finals)
+        both = [*finals, *running]
+        device = sum(final.seconds for final in both) * self.devices_per_trial
+        return max(ends), device, sum(final.epochs for final in both)
 
 
 def _held(wanted: float, bound: float | None) -> float | None:

@@ -42,4 +42,3 @@ class Live:
     share: float = 0.0  # of the epoch that runs
     deaths: int = 0
     rungs: set[int] = field(default_factory=set)  # passed already
-    saved: float = float("-inf")
