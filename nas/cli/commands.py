@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import UserError
 from .dashboard import dashboard
 from .describe import describe
+from .plan import plan
 from .predict import predict
 from .runs import runs
 from .scale import scale
@@ -25,6 +26,7 @@ from .usage import Commands
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "search": search,
+    "plan": plan,
     "train": train,
     "describe": describe,
     "spaces": spaces,

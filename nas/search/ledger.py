@@ -162,6 +162,17 @@ class Ledger:
             left.append((kept - self.device_seconds) / self.devices_per_trial)
         return max(0.0, min(left)) if left else None
 
+    def search_parts(self) -> tuple[float, ...]:
+        """What the search has of each bound that there is, before anything is spent."""
+        wall, device, epochs = self._reserved()
+        pairs = (
+            (self._searching(self._wall_bound), wall),
+            (self.budget.device_seconds, device),
+            (self.budget.epochs, epochs),
+            (self.budget.trials, 0.0),
+        )
+        return tuple(bound - (kept or 0.0) for bound, kept in pairs if bound is not None)
+
     def begin_search(self) -> bool:
         """The first trial of the session has its slot: the stages' shares count from here.
 

@@ -27,6 +27,7 @@ from ..units import parse_budget
 from .core import Core
 from .journal import JournalStorage, open_journal
 from .ledger import Ledger
+from .minimum import STARTING_SECONDS
 from .proposals import Price, Proposer
 from .request import Prepared, available_cpus, device_memory, parse_keep
 from .strategies import STRATEGIES
@@ -34,7 +35,6 @@ from .study import Studies
 from .table import Table
 
 PACKAGES = ("nas-toolkit", "torch", "optuna", "ray", "numpy", "pandas", "plotly")
-STARTING_SECONDS = 8.0  # Ray and its workers, with torch in them: 5 to 8 s on two cores
 LEAST_SECONDS = 20.0  # of wall clock, beyond what is spent, that are worth a start
 View = Callable[[Status], None]
 

@@ -71,7 +71,11 @@ def broke(error: str) -> Report:
 
 def out_of_memory() -> Report:
     """The candidate does not fit its device."""
-    return {"kind": "failed", "cause": "out_of_memory", "error": "torch.OutOfMemoryError: simulated"}
+    return {
+        "kind": "failed",
+        "cause": "out_of_memory",
+        "error": "torch.OutOfMemoryError: simulated",
+    }
 
 
 def died(error: str = "the worker died") -> Report:
@@ -131,7 +135,12 @@ def priced(architecture: Architecture) -> Price:
 
 
 def simulate(
-    space: str | Path | Space | Architecture, curve: Curve, *, budget: str, folder: Path, **options: Any
+    space: str | Path | Space | Architecture,
+    curve: Curve,
+    *,
+    budget: str,
+    folder: Path,
+    **options: Any,
 ) -> Simulation:
     """Search to the end; `options` are those of Simulation. A folder that holds a run: resume."""
     simulation = Simulation(space, curve, budget=budget, folder=folder, **options)

@@ -28,6 +28,7 @@ recipe:
 limits: {params: 1M}
 """
 
+
 @dataclass(frozen=True)
 class Price:
     params: int
