@@ -278,8 +278,10 @@ class Core:
         self.ledger.epochs += 1
         self._studies.report(live.trial, epoch, live.ask.epochs, value)
         self.table.progress(live.ask.number, epoch, value, live.device_seconds, seconds)
-        if live.ask.number == 0 and epoch == 1:
+        if live.ask.number == 0 and epoch <= 2:  # the first epoch is often slower than the others
             self._finals.reserve()
+        if live.ask.number == 0 and epoch == 1:
+            self._proposer.see_pace(self.table.rows[0]["epoch_seconds"])
             self._warn_if_small(live)
 
     def _warn_if_small(self, live: Live) -> None:

@@ -194,7 +194,7 @@ def too_small(ledger: Ledger, reference: Row, seconds: float, share: float) -> s
     epoch = seconds / share
     return (
         f"{said}, which takes about {show_seconds(epoch)} here"
-        f"{minimum.enough(ledger, reference, epoch)}"
+        f"{minimum.enough(ledger, minimum.Measured.of(reference, epoch))}"
     )
 
 
@@ -206,7 +206,8 @@ def _shortened(entrants: Sequence[Row], ledger: Ledger, trained: bool) -> tuple[
     factor = min(1.0, ledger.shrink([job.cost for job in whole]))
     jobs = [_shorten(job, factor) for job in whole]
     text, reference = ledger.budget.text, rows[0]
-    more = minimum.enough(ledger, reference, reference["epoch_seconds"])
+    measured = minimum.Measured.of(reference, reference["epoch_seconds"])
+    more = minimum.enough(ledger, measured)
     if all(job.epochs <= int(row["epoch"]) for job, row in zip(jobs, rows, strict=True)):
         if trained:
             return [], f"the budget of {text} left no time for more final trainings"

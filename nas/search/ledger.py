@@ -15,7 +15,8 @@ from ..units import Budget
 RESERVE_SHARE = 1 / 3  # of each bound, the most that full final trainings may keep back
 RESERVE_LEAST = 1 / 2  # of each bound, the most that even the smallest final training may
 CLOSING_SECONDS = 2.0  # of wall clock, kept for ending the workers (Ray takes 1.4 s)
-SAFETY = 1.2  # forecasts of finals are held against the budget with this margin
+SAFETY = 1.3  # the reserve, over the forecast of the finals: dearer ones, the reports under way
+MARGIN = 1.15  # what is left, over the forecast, for a final training to begin: it may be slower
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,14 @@ class Ledger:
             left.append((kept - self.device_seconds) / self.devices_per_trial)
         return max(0.0, min(left)) if left else None
 
+    def search_epochs(self, epoch_seconds: float) -> float | None:
+        """Epochs of that length which the search still holds; None without a bound on them."""
+        seconds, epochs = self.search_slot_seconds(), self._reserved()[2]
+        held = [] if seconds is None else [seconds / max(epoch_seconds, 1e-9)]
+        if self.budget.epochs is not None:
+            held.append(max(0.0, self.budget.epochs - (epochs or 0.0) - self.epochs))
+        return min(held, default=None)
+
     def search_parts(self) -> tuple[float, ...]:
         """What the search has of each bound that there is, before anything is spent."""
         wall, device, epochs = self._reserved()
@@ -230,8 +239,8 @@ class Ledger:
         wall, device, epochs = self._cost(finals, running)
         budget = self.budget
         left = (
-            (self._wall_bound, self.wall_seconds, wall * SAFETY),
-            (budget.device_seconds, self.device_seconds, device * SAFETY),
+            (self._wall_bound, self.wall_seconds, wall * MARGIN),
+            (budget.device_seconds, self.device_seconds, device * MARGIN),
             (budget.epochs, float(self.epochs), float(epochs)),
         )
         return min(
@@ -268,11 +277,14 @@ class Ledger:
     ) -> tuple[float, float, int]:
         """Wall seconds (longest first, after the running ones), device-seconds, epochs."""
         ends = [final.seconds for final in running] + [0.0] * max(0, self.slots - len(running))
+        wall = 0.0
         for final in sorted(finals, key=lambda final: -final.seconds):
-            ends[ends.index(min(ends))] += final.seconds
+            slot = ends.index(min(ends))
+            ends[slot] += final.seconds
+            wall = max(wall, ends[slot])
         both = [*finals, *running]
         device = sum(final.seconds for final in both) * self.devices_per_trial
-        return max(ends), device, sum(final.epochs for final in both)
+        return wall, device, sum(final.epochs for final in both)
 
 
 def _held(wanted: float, bound: float | None) -> float | None:

@@ -22,22 +22,6 @@ CAUTION = 1.25  # machines are noisy
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
-def enough(ledger: Ledger, reference: Mapping[str, Any], epoch_seconds: float) -> str:
-    """The clause that names the smallest useful budget. `reference`: trial 0's row."""
-    measured = Measured(epoch_seconds, reference["epochs"], reference["full_epochs"])
-    least = smallest(
-        ledger.budget, measured, slots=ledger.slots, devices_per_trial=ledger.devices_per_trial,
-        started=ledger.starting_seconds,
-    )  # fmt: skip
-    asked = advice(ledger.budget, least)
-    if asked == ledger.budget.text:
-        return "; give a larger one"
-    return (
-        f"; the smallest useful budget is about {asked} (less with --set recipe.epochs=…, or a "
-        "space of smaller networks)"
-    )
-
-
 @dataclass(frozen=True)
 class Measured:
     """What is known of trial 0.
@@ -50,6 +34,26 @@ class Measured:
     epoch_seconds: float
     coarse_epochs: int
     full_epochs: int
+
+    @classmethod
+    def of(cls, reference: Mapping[str, Any], epoch_seconds: float | None) -> Measured:
+        """By trial 0's row."""
+        return cls(epoch_seconds or 0.0, reference["epochs"], reference["full_epochs"])
+
+
+def enough(ledger: Ledger, measured: Measured, started: float | None = None) -> str:
+    """The clause that names the smallest useful budget; `started`: as of `smallest`."""
+    least = smallest(
+        ledger.budget, measured, slots=ledger.slots, devices_per_trial=ledger.devices_per_trial,
+        started=ledger.starting_seconds if started is None else started,
+    )  # fmt: skip
+    asked = advice(ledger.budget, least)
+    if asked == ledger.budget.text:
+        return "; give a larger one"
+    return (
+        f"; the smallest useful budget is about {asked} (less with --set recipe.epochs=…, or a "
+        "space of smaller networks)"
+    )
 
 
 def smallest(

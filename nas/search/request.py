@@ -58,6 +58,7 @@ def prepare(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UserError(f"--seed {seed} must be between 0 and {2**32 - 1}")
     device = pick_device(device)
+    check_unit(budget, device)
     gpus = _gpus_per_trial(device, gpus_per_trial)
     file, source, loaded = _space(space, constants or {})
     images = load_data(data, seed=seed)
@@ -91,6 +92,7 @@ def reopen(path: str | Path, budget: str | None = None) -> tuple[RunDir, Prepare
     request = run.request
     if budget is not None:
         parse_budget(budget)
+        check_unit(budget, request.device)
         request = replace(request, budget=budget)
     load_plugins(run.plugins)
     _check_unedited(run, request)
@@ -149,6 +151,15 @@ def pick_device(asked: str | None) -> str:
         there = ", ".join(name for name, here in present.items() if here)
         raise UserError(f"--device {asked}: torch sees none on this machine; it sees {there}")
     return asked
+
+
+def check_unit(budget: str, device: str) -> None:
+    """An hour in the budget is one of a GPU, or of a trial slot where there is none. UserError."""
+    if device != "cpu" and "cpu-h" in budget:
+        raise UserError(
+            f"--budget {budget} is counted in hours of CPU slots, and this search trains on "
+            f"{device}: write gpu-h, or add --device cpu"
+        )
 
 
 def parse_keep(keep: str) -> int | None:

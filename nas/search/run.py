@@ -7,7 +7,6 @@ search    the study, the backend, the final training; again on the same folder: 
 from __future__ import annotations
 
 import hashlib
-import math
 import platform
 import subprocess
 import sys
@@ -21,9 +20,10 @@ import torch
 
 from ..models import cost
 from ..rundir import Request, RunDir, Status
-from ..space import Architecture, Space
+from ..space import Architecture, Space, fill
 from ..train.recipe import Recipe
 from ..units import parse_budget
+from . import minimum, pilot, stages
 from .core import Core
 from .journal import JournalStorage, open_journal
 from .ledger import Ledger
@@ -35,7 +35,7 @@ from .study import Studies
 from .table import Table
 
 PACKAGES = ("nas-toolkit", "torch", "optuna", "ray", "numpy", "pandas", "plotly")
-LEAST_SECONDS = 20.0  # of wall clock, beyond what is spent, that are worth a start
+PILOT_SECONDS = 3.0  # of training, to say what a budget that holds no search lacks
 View = Callable[[Status], None]
 
 
@@ -69,10 +69,7 @@ def search(
     refresh = _refresher(core, view)
     left = max(core.ledger.wall_left, 0.0)
     if left < STARTING_SECONDS:
-        core.give_up(
-            f"the budget of {request.budget} leaves {left:.0f} s, and the workers alone "
-            f"take some {STARTING_SECONDS:.0f} s to start: give at least {_enough(core.ledger)}s"
-        )
+        core.give_up(_no_start(prepared, core.ledger, left))
     else:
         backend.execute(core, prepared.data.without_test(), slots, refresh)
     state = core.finish()
@@ -80,9 +77,23 @@ def search(
     return state
 
 
-def _enough(ledger: Ledger) -> int:
-    """Seconds of wall clock with which something can be trained, in tens."""
-    return 10 * math.ceil((ledger.wall_seconds + LEAST_SECONDS) / 10)
+def _no_start(prepared: Prepared, ledger: Ledger, left: float) -> str:
+    """What to say where the workers could not even start: how much could be used."""
+    request, started = prepared.request, ledger.wall_seconds + STARTING_SECONDS
+    said = (
+        f"the budget of {request.budget} leaves {left:.0f} s, and the workers alone take some "
+        f"{STARTING_SECONDS:.0f} s to start"
+    )
+    space = prepared.space
+    first = fill(space, space.default()) if isinstance(space, Space) else space
+    pace = pilot.measure(
+        [first], prepared.data.without_test(), device=request.device, slots=1,
+        threads=_threads(request), plugins=[Path(name) for name in request.plugins],
+        most_seconds=PILOT_SECONDS,
+    ).paces[0]  # fmt: skip
+    full = Recipe.from_mapping(first.recipe).epochs
+    measured = minimum.Measured(pace.epoch, stages.coarse(()).epochs(full), full)
+    return said + minimum.enough(ledger, measured, started)
 
 
 def environment(request: Request) -> dict[str, Any]:
