@@ -21,7 +21,9 @@ class Budget:
     """Upper bounds on a search; None: no bound. Whichever is reached first ends it.
 
     wall_seconds    from the program's start, the final training inside, the export outside
-    device_seconds  summed over the devices (or CPU slots), fractions as fractions
+    device_seconds  summed over the devices, fractions as fractions. gpu-h: of GPUs; without one,
+                    the same as cpu-h: of trial slots on the CPU, whatever their threads. A search
+                    on GPUs takes no cpu-h (`search.request` refuses it)
     trials          trials that got a device, trial 0 included, final trainings not
     epochs          epochs trained, over all trials
     """

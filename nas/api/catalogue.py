@@ -11,7 +11,7 @@ from ..errors import ShapeError
 from ..models import cost
 from ..models.image import image_size
 from ..space import Architecture, Space, count, draw, fill, load, shipped
-from .forecast import default_network
+from .planning import default_network
 
 DRAWS = 200  # seeded, for the range of parameters
 IMAGE = {"size": 32, "channels": 3, "classes": 10}  # where a file states no `input`

@@ -10,7 +10,7 @@ from ..models.pricing import BYTES
 from ..space import Architecture, Space, load
 from ..train.recipe import Recipe
 from .catalogue import image_of, shown_image
-from .forecast import default_network
+from .planning import default_network
 
 
 def describe(

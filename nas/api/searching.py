@@ -21,7 +21,7 @@ from ..search.request import Prepared
 from ..search.run import View
 from ..space import Architecture, Space
 from ..units import parse_budget, show_seconds
-from .forecast import default_network
+from .planning import default_network
 from .run import Run
 
 PLACED = ("trials_at_once", "gpus_per_trial", "cpus_per_trial")

@@ -13,6 +13,7 @@ from ..errors import UserError
 from .dashboard import dashboard
 from .describe import describe
 from .doctor import doctor
+from .plan import plan
 from .predict import predict
 from .runs import runs
 from .scale import scale
@@ -26,6 +27,7 @@ from .usage import Commands
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "search": search,
+    "plan": plan,
     "train": train,
     "describe": describe,
     "spaces": spaces,

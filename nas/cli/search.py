@@ -104,7 +104,10 @@ def search(
         typer.Option(metavar="RUN", help="Go on with a run; a larger --budget may be given."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would happen; train and write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would happen (nas plan); search and write nothing."
+        ),
     ] = False,
     as_json: Annotated[
         bool,
@@ -133,7 +136,7 @@ def search(
         if dry_run:
             if resume is not None:
                 raise UserError("--dry-run looks at a new search: leave --resume out")
-            _look(output, space, data, budget, asked)
+            look(output, space, data, budget, asked)
             return
         session: Session | None = None
         try:
@@ -215,20 +218,20 @@ def _interrupted(output: Output, session: Session) -> int:
     return _tell(output, summary(session.run) | {"stopped": "interrupted"}, 130)
 
 
-def _look(
+def look(
     output: Output, space: str | None, data: str | None, budget: str | None, asked: dict[str, Any]
 ) -> None:
-    with output.waiting("looking at the space and the data …"):
-        from ..api import searching
-        from ..api.forecast import forecast
+    """The forecast of a search: `--dry-run`, `nas plan`."""
+    with output.waiting("a pilot trains for a moment …"):
+        from ..api import planning, searching
 
-        plan = forecast(searching.prepare(space, data, budget, **asked))
+        plan = planning.plan(searching.prepare(space, data, budget, **asked), STARTED)
     if output.as_json:
         print_json(plan, output.result)
     else:
-        from ..report.overview import show_forecast
+        from ..report.overview import show_plan
 
-        show_forecast(output.screen, plan)
+        show_plan(output.screen, plan)
 
 
 def _begun(

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..rundir import RunDir
-from ..units import show_amount, show_seconds
+from ..units import show_amount, show_bytes, show_seconds
 from .layout import facts_grid, plain_table, section
 from .summary import summary
 from .words import near, percent
@@ -67,9 +67,9 @@ def show_spaces(
     section(console, title, table)
 
 
-def show_forecast(console: Console, plan: Mapping[str, Any]) -> None:
-    """What `--dry-run` says."""
-    default, epochs = plan["default"], plan["epochs"]
+def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
+    """What `nas plan` and `--dry-run` say."""
+    default, drawn = plan["default"], plan["drawn"]
     limits = ", ".join(f"{name} {show_amount(value)}" for name, value in plan["limits"].items())
     grid = facts_grid()
     grid.add_row("space", f"{plan['space']} ({near(plan['file'])})")
@@ -79,25 +79,66 @@ def show_forecast(console: Console, plan: Mapping[str, Any]) -> None:
     grid.add_row(
         "default",
         f"{show_amount(default['params'])} parameters, {show_amount(default['macs'])} multiply-adds"
-        f"; an epoch takes about {show_seconds(plan['epoch_seconds'])} here",
+        f"; an epoch takes about {show_seconds(plan['epoch_seconds'])} here, measured with "
+        f"{plan['trials_at_once']} at once",
     )
+    if drawn["mean_macs"] is not None:
+        grid.add_row(
+            "others",
+            f"{show_amount(drawn['mean_macs'])} multiply-adds on average; {drawn['fitting']} of "
+            f"{drawn['number']} plain draws keep to the limits",
+        )
+    grid.add_row("memory", _memory(plan))
     grid.add_row("device", where(plan) + slot_hours(plan))
     grid.add_row("budget", plan["budget"])
-    grid.add_row(
-        "forecast",
-        f"about {counted_trials(plan['trials'])} in about {show_seconds(plan['wall_seconds'])}, "
-        f"if they cost what the default does: coarse ones of {epochs['coarse']} epochs, fine ones "
-        f"of {epochs['fine']} and more, the final training of {epochs['final']}",
-    )
+    grid.add_row("search", _stages(plan))
+    grid.add_row("final", _final(plan["final"]))
+    grid.add_row("in all", f"about {show_seconds(plan['wall_seconds'])} of wall clock")
     console.print(grid)
     if plan.get("warning"):
         console.print(Text.assemble(("Note ", "bold"), plan["warning"]), style="yellow")
-    console.print("Dry run: nothing was trained, nothing was written.", style="dim")
+    console.print(
+        "A pilot trained for some seconds; the numbers are a simulated search at its pace. Nothing "
+        "was searched, nothing was written.",
+        style="dim",
+    )
+
+
+def _memory(plan: Mapping[str, Any]) -> str:
+    measured = [pace["memory_bytes"] for pace in plan["pilot"] if pace["memory_bytes"]]
+    said = f"a training of the default takes about {show_bytes(plan['default']['memory_bytes'])}"
+    if measured:
+        said += f" ({show_bytes(measured[0])} measured)"
+    most = plan["drawn"]["most_memory_bytes"]
+    return said if most is None else f"{said}, the largest of the draws {show_bytes(most)}"
+
+
+def _stages(plan: Mapping[str, Any]) -> str:
+    parts = (
+        f"{row['name']} {row['trials']:,} of up to {counted(row['epochs'], 'epoch')}"
+        for row in plan["stages"]
+    )
+    return f"about {counted_trials(plan['trials'])}: {', '.join(parts)}"
+
+
+def _final(final: Mapping[str, Any]) -> str:
+    if not final["trainings"]:
+        return "none: the budget leaves no time for it"
+    return (
+        f"{counted(final['trainings'], 'training')} ({final['candidates']} networks, up to "
+        f"{counted(final['seeds'], 'seed')}) of {counted(final['epochs'], 'epoch')}, about "
+        f"{show_seconds(final['seconds'])}{', shortened' if final['shortened'] else ''}"
+    )
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 epoch", "2 epochs"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def counted_trials(number: int) -> str:
     """ "1 trial", "2 trials"."""
-    return f"{number} trial{'' if number == 1 else 's'}"
+    return counted(number, "trial")
 
 
 def show_start(console: Console, facts: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ..space import Decisions
 from ..units import show_seconds
 from . import faults, finals, snapshots
 from .disk import Disk
-from .ledger import Ledger
+from .ledger import FinalCost, Ledger
 from .memory import Memory
 from .proposals import Proposer
 from .rungs import Rungs
@@ -28,7 +28,6 @@ from .work import Ask, Live, Signal
 
 FEW_TRIALS = 6  # trials of trial 0's cost, below which a budget is called small
 GRACE_SECONDS = 12.0  # for running trials to report, once they are to stop
-SAVE_SECONDS = 1.0  # between two writes of a running trial's cost
 
 
 class Core:
@@ -80,7 +79,7 @@ class Core:
             return Signal.WAIT if self._live else Signal.DONE
         if self._queue:
             return self._hold(self._queue.popleft())
-        self.ledger.promised_epochs = len(self._live)
+        self.ledger.epochs_under_way = len(self._live)
         if self.stopped is None and self.ledger.search_over():
             self._end_search("budget")
         if self.stopped is None:
@@ -95,7 +94,8 @@ class Core:
 
     def on_start(self, number: int) -> None:
         """The trial got its slot just now: from here on it pays."""
-        self.ledger.begin_search()
+        if self.ledger.begin_search():
+            self._remember()
         if number in self._live:
             self._live[number].paid_until = self._live[number].heard = self._clock()
 
@@ -107,6 +107,7 @@ class Core:
         self._charge(live)
         self.disk.told(number, report)
         live.heard = live.paid_until
+        self.ledger.epochs_under_way = len(self._live) + len(self._queue) - 1
         self._look_for_stop()
         if report["kind"] == "failed":
             self._failed(live, str(report["cause"]), str(report["error"]))
@@ -124,7 +125,7 @@ class Core:
                 if number == 0 and live.epoch == 0:
                     self._note(self._too_small(live))
             else:
-                self._save(live)
+                self._book(live)
                 if self.stopped is None and not self._queue:
                     self._proposer.prepare()
         return number not in self._live
@@ -206,8 +207,7 @@ class Core:
         if record.number is None:
             self._take_up_nameless(record)
             return
-        self.ledger.device_seconds += record.device_seconds
-        self.ledger.epochs += record.epoch
+        self.ledger.take_up(record.device_seconds, record.epoch, record.wall_seconds)
         self.table.put(record)
         self._memory.know(record)
         if record.stage != finals.STAGE:
@@ -282,15 +282,10 @@ class Core:
         live.device_seconds += self.ledger.charge(now - live.paid_until)
         live.paid_until = now
 
-    def _save(self, live: Live) -> None:
-        """Now and then, what a running trial has cost: a crash forgets a second of it."""
-        if live.paid_until - live.saved >= SAVE_SECONDS:
-            self._book(live)
-            live.saved = live.paid_until
-
     def _book(self, live: Live) -> None:
-        seconds = self.table.rows[live.ask.number]["epoch_seconds"]
-        self._studies.progress(live.trial, live.epoch, live.device_seconds, seconds)
+        """With each report, what a running trial has cost: a crash forgets what came after it."""
+        seconds, wall = self.table.rows[live.ask.number]["epoch_seconds"], self.ledger.wall_seconds
+        self._studies.progress(live.trial, live.epoch, live.device_seconds, seconds, wall)
 
     def _epoch(self, live: Live, report: Mapping[str, Any]) -> None:
         ask, stop, broken = live.ask, report.get("stop"), faults.broken(report)
@@ -314,8 +309,10 @@ class Core:
         self.ledger.epochs += 1
         self._studies.report(live.trial, epoch, live.ask.epochs, value)
         self.table.progress(live.ask.number, epoch, value, live.device_seconds, seconds)
-        if live.ask.number == 0 and epoch == 1:
+        if live.ask.number == 0 and epoch <= 2:  # the first epoch is often slower than the others
             self._finals.reserve()
+        if live.ask.number == 0 and epoch == 1:
+            self._proposer.see_pace(self.table.rows[0]["epoch_seconds"])
             self._warn_if_small(live)
 
     def _warn_if_small(self, live: Live) -> None:
@@ -331,9 +328,7 @@ class Core:
 
     def _too_small(self, live: Live) -> str:
         seconds = live.device_seconds / self.ledger.devices_per_trial
-        full = self.table.rows[0]["full_epochs"]
-        budget = self.ledger.budget.text
-        return finals.too_small(budget, seconds, live.share, live.ask.epochs + full)
+        return finals.too_small(self.ledger, self.table.rows[0], seconds, live.share)
 
     def _passes(self, live: Live, epoch: int, value: float) -> bool:
         """Whether successive halving lets the trial go on past this epoch."""
@@ -420,7 +415,8 @@ class Core:
                 early = self._finals.early(running)
                 return Signal.WAIT if early is None else self._begin_early(early)
             self._plan_finals()
-        job = None if self.ledger.spent() else self._finals.next(len(self._live))
+        self.ledger.epochs_under_way = len(self._live)
+        job = None if self.ledger.spent() else self._finals.next(self._running_finals())
         if job is not None:
             return self._begin_final(job)
         return Signal.WAIT if self._live else Signal.DONE
@@ -446,14 +442,15 @@ class Core:
             finals.STAGE, {"budget": text, "stopped": self.stopped, "jobs": jobs, "whole": whole}
         )
 
+    def _running_finals(self) -> list[FinalCost]:
+        rows = self.table.rows
+        return [finals.remaining(rows[number], rows) for number in self._live]
+
     def _final_seconds(self) -> float:
         """Wall seconds that the final training still takes, as forecast."""
         if not self._finals.planned:
             return self.ledger.reserved_wall_seconds
-        left = self._finals.seconds()
-        for number, live in self._live.items():
-            epoch_seconds = self.table.rows[number]["epoch_seconds"] or 0.0
-            left += (live.ask.epochs - live.epoch) * epoch_seconds
+        left = self._finals.seconds() + sum(cost.seconds for cost in self._running_finals())
         return left / self.ledger.slots
 
     def _begin_final(self, job: finals.Job) -> Ask:

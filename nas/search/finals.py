@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from ..units import show_seconds
-from .ledger import RESERVE_SHARE, SAFETY, FinalCost, Ledger
+from . import minimum
+from .ledger import RESERVE_SHARE, FinalCost, Ledger
 
 STAGE = "final"
 # (candidates beside trial 0, seeds), the most wanted first
@@ -16,7 +17,6 @@ PLANS = ((3, 3), (3, 2), (2, 3), (2, 2), (1, 3), (1, 2), (2, 1), (1, 1))
 MOST_CANDIDATES = max(candidates for candidates, _ in PLANS)
 SMALLEST_UNTIMED = (1, 2)  # without a clock there are two seeds: a spread can be shown
 UNTIMED_SHARE = 1 / 2  # of what the search cost, for finals under a budget without time
-START_SECONDS = 0.5  # of a training on a warm worker, beside its epochs
 BROKEN = ("exploded", "nan", "out_of_memory", "failed")
 
 Row = Mapping[str, Any]
@@ -73,9 +73,10 @@ class Finals:
         jobs = self._largest(entrants)
         note = None
         if jobs is None:
-            whole = _jobs(entrants, max(seeds for _, seeds in PLANS), self._ledger)
+            whole = _jobs(entrants, max(seeds for _, seeds in PLANS))
             trained = any(self._rows.has_final(job) for job in whole)
-            jobs, note = _shortened(entrants, self._ledger, trained)
+            instead = None if trained else self._best_that_fits(entrants)
+            jobs, note = instead or _shortened(entrants, self._ledger, trained)
         self._jobs = deque(jobs)
         self._ledger.reserve([job.cost for job in jobs])
         return note
@@ -89,10 +90,11 @@ class Finals:
         self.planned = True
         self._jobs = deque(Job(**record) for record in records)
 
-    def next(self, busy: int) -> Job | None:
-        """The next training, `busy` slots being taken; None where the budget holds no more."""
+    def next(self, running: Sequence[FinalCost]) -> Job | None:
+        """The next training; None where the budget holds no more. `running`: what the trainings
+        under way still need."""
         if not self._jobs and self._ledger.timed:
-            self._jobs = deque(self._largest(self._entrants(), busy) or ())
+            self._jobs = deque(self._largest(self._entrants(), running) or ())
         while self._jobs:
             job = self._jobs.popleft()
             if not self._rows.has_final(job):
@@ -131,20 +133,38 @@ class Finals:
         ranked = self._rows.ranked(MOST_CANDIDATES + len(leader))
         return [*own, *leader, *(row for row in ranked if row["digest"] not in known)]
 
-    def _largest(self, entrants: Sequence[Row], busy: int = 0) -> list[Job] | None:
+    def _largest(
+        self, entrants: Sequence[Row], running: Sequence[FinalCost] = ()
+    ) -> list[Job] | None:
         """What is missing of the most wanted plan that the budget holds; None where none fits."""
         ledger = self._ledger
         for candidates, seeds in PLANS:
             if not ledger.timed and (candidates, seeds) == SMALLEST_UNTIMED:
-                return _jobs(entrants[: candidates + 1], seeds, ledger)
-            whole = _jobs(entrants[: candidates + 1], seeds, ledger)
+                return _jobs(entrants[: candidates + 1], seeds)
+            whole = _jobs(entrants[: candidates + 1], seeds)
             jobs = [job for job in whole if not self._rows.has_final(job)]
             if ledger.timed:
-                fits = ledger.fits([job.cost for job in jobs], busy)
+                fits = ledger.fits([job.cost for job in jobs], running)
             else:  # some may have begun early: their cost counts as the others'
                 fits = ledger.worth([job.cost for job in whole], UNTIMED_SHARE)
             if fits:
                 return jobs
+        return None
+
+    def _best_that_fits(self, entrants: Sequence[Row]) -> tuple[list[Job], str] | None:
+        """Trial 0 and the best candidate that can be trained in full beside it, on one seed.
+
+        The best of all may have shown its price too late for the reserve.
+        """
+        reference, others = entrants[0], entrants[2:]
+        for row in others:
+            jobs = _jobs([reference, row], 1)
+            if self._ledger.fits([job.cost for job in jobs]):
+                return jobs, (
+                    f"the final training of trial {entrants[1]['trial']}, the best of the search, "
+                    f"is longer than what the budget of {self._ledger.budget.text} left: trial "
+                    f"{row['trial']} took its place"
+                )
         return None
 
 
@@ -159,37 +179,42 @@ def forecast(ranked: Sequence[Row], reference: Row | None, ledger: Ledger) -> li
     for candidates, seeds in PLANS:
         rows = [reference, *ranked[:candidates]]
         rows += [reference] * (candidates + 1 - len(rows))
-        jobs = _jobs(rows, seeds, ledger)
+        jobs = _jobs(rows, seeds)
         share = RESERVE_SHARE if ledger.timed else UNTIMED_SHARE
         if ledger.worth([job.cost for job in jobs], share):
             break
     return jobs
 
 
-def _jobs(rows: Sequence[Row], seeds: int, ledger: Ledger) -> list[Job]:
+def _jobs(rows: Sequence[Row], seeds: int) -> list[Job]:
     return [_job(row, seed) for seed in range(seeds) for row in rows]
 
 
 def _job(row: Row, seed_index: int) -> Job:
     epochs = int(row["full_epochs"])
-    seconds = START_SECONDS + float(row["epoch_seconds"] or 0.0) * epochs
+    seconds = minimum.TRIAL_SECONDS + float(row["epoch_seconds"] or 0.0) * epochs
     return Job(int(row["trial"]), seed_index, epochs, epochs, seconds)
 
 
-def too_small(budget: str, seconds: float, share: float, epochs: int) -> str:
+def remaining(row: Row, rows: Mapping[int, Row]) -> FinalCost:
+    """What a running training still needs; its first epoch is priced like its candidate's."""
+    epochs = row["epochs"] - row["epoch"]
+    priced = row if row["epoch_seconds"] else rows.get(row["candidate"], row)
+    return FinalCost(epochs * float(priced["epoch_seconds"] or 0.0), epochs)
+
+
+def too_small(ledger: Ledger, reference: Row, seconds: float, share: float) -> str:
     """What to say when the budget ended within the first epoch of trial 0.
 
     seconds, share  spent on that epoch, and how much of its steps they made
-    epochs          of the smallest search: trial 0, and its final training
     """
-    said = f"the budget of {budget} ended within the first epoch of the default network"
+    said = f"the budget of {ledger.budget.text} ended within the first epoch of the default network"
     if share <= 0:
         return f"{said}, before its first step was done: give a much larger one"
     epoch = seconds / share
     return (
-        f"{said}: an epoch takes about {show_seconds(epoch)} here, and training that one network "
-        f"in full about {show_seconds(SAFETY * epoch * epochs)}; give several times that, fewer "
-        "epochs (--set recipe.epochs=…), or a space of smaller networks"
+        f"{said}, which takes about {show_seconds(epoch)} here"
+        f"{minimum.enough(ledger, minimum.Measured.of(reference, epoch))}"
     )
 
 
@@ -197,21 +222,23 @@ def _shortened(entrants: Sequence[Row], ledger: Ledger, trained: bool) -> tuple[
     """One seed of the best candidate beside trial 0, shortened to fit; nothing where it would
     be shorter than what the search has trained already. `trained`: there are final trainings."""
     rows = list(entrants[:2])
-    whole = _jobs(rows, 1, ledger)
+    whole = _jobs(rows, 1)
     factor = min(1.0, ledger.shrink([job.cost for job in whole]))
     jobs = [_shorten(job, factor) for job in whole]
-    text = ledger.budget.text
+    text, reference = ledger.budget.text, rows[0]
+    measured = minimum.Measured.of(reference, reference["epoch_seconds"])
+    more = minimum.enough(ledger, measured)
     if all(job.epochs <= int(row["epoch"]) for job, row in zip(jobs, rows, strict=True)):
         if trained:
             return [], f"the budget of {text} left no time for more final trainings"
         return [], (
             f"the budget of {text} left no time for a final training: the networks are those of "
-            "the search, as far as they were trained; go on with a larger --budget"
+            f"the search, as far as they were trained{more}"
         )
     first = jobs[0]
     return jobs, (
         f"final training shortened to {first.epochs} of {first.full_epochs} epochs: the budget of "
-        f"{text} left no time for more"
+        f"{text} left no time for more{more}"
     )
 
 

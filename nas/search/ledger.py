@@ -15,7 +15,8 @@ from ..units import Budget
 RESERVE_SHARE = 1 / 3  # of each bound, the most that full final trainings may keep back
 RESERVE_LEAST = 1 / 2  # of each bound, the most that even the smallest final training may
 CLOSING_SECONDS = 2.0  # of wall clock, kept for ending the workers (Ray takes 1.4 s)
-SAFETY = 1.2  # forecasts of finals are held against the budget with this margin
+SAFETY = 1.3  # the reserve, over the forecast of the finals: dearer ones, the reports under way
+MARGIN = 1.15  # what is left, over the forecast, for a final training to begin: it may be slower
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Ledger:
         self.device_seconds = 0.0
         self.trials = 0
         self.epochs = 0
-        self.promised_epochs = 0  # that running trials will take at the least
+        self.epochs_under_way = 0  # of the trials that run on: counted at their ends
         self._session = wall_before
         self.starting_seconds = starting_before
         self._begun = False
@@ -162,20 +163,49 @@ class Ledger:
             left.append((kept - self.device_seconds) / self.devices_per_trial)
         return max(0.0, min(left)) if left else None
 
-    def begin_search(self) -> None:
-        """The first trial of the session has its slot: the stages' shares count from here."""
-        if not self._begun:
-            self._begun = True
+    def search_epochs(self, epoch_seconds: float) -> float | None:
+        """Epochs of that length which the search still holds; None without a bound on them."""
+        seconds, epochs = self.search_slot_seconds(), self._reserved()[2]
+        held = [] if seconds is None else [seconds / max(epoch_seconds, 1e-9)]
+        if self.budget.epochs is not None:
+            held.append(max(0.0, self.budget.epochs - (epochs or 0.0) - self.epochs))
+        return min(held, default=None)
+
+    def search_parts(self) -> tuple[float, ...]:
+        """What the search has of each bound that there is, before anything is spent."""
+        wall, device, epochs = self._reserved()
+        pairs = (
+            (self._searching(self._wall_bound), wall),
+            (self.budget.device_seconds, device),
+            (self.budget.epochs, epochs),
+            (self.budget.trials, 0.0),
+        )
+        return tuple(bound - (kept or 0.0) for bound, kept in pairs if bound is not None)
+
+    def begin_search(self) -> bool:
+        """The first trial of the session has its slot: the stages' shares count from here.
+
+        Whether it is that first trial.
+        """
+        first, self._begun = not self._begun, True
+        if first:
             self.starting_seconds += self.wall_seconds - self._session
+        return first
+
+    def take_up(self, device_seconds: float, epochs: int, wall_seconds: float) -> None:
+        """Count a trial of an earlier session; `wall_seconds`: the run's, when it was booked.
+
+        A killed session may have booked a later time with a trial than with the run.
+        """
+        self.device_seconds += device_seconds
+        self.epochs += epochs
+        later = max(0.0, wall_seconds - self._session)
+        self._session += later
+        self._started -= later
 
     def search_over(self) -> bool:
         """Nothing is left for the search but what the final training needs."""
-        return self.search_share() >= 1.0 or self._promised()
-
-    def _promised(self) -> bool:
-        """Running trials will use up the epochs that are left."""
-        bound = self.budget.epochs
-        return bound is not None and self.epochs + self.promised_epochs >= bound
+        return self.search_share() >= 1.0 or self._epochs_given_out(self._reserved()[2])
 
     def time_is_up_for_search(self) -> bool:
         """Running trials have to stop too (a bound on trials lets them finish)."""
@@ -185,7 +215,7 @@ class Ledger:
         return (
             _reached(self.wall_seconds, self._wall_bound, wall)
             or _reached(self.device_seconds, self.budget.device_seconds, device)
-            or _reached(float(self.epochs), self.budget.epochs, epochs)
+            or self._epochs_given_out(epochs)
         )
 
     def spent(self) -> bool:
@@ -193,20 +223,24 @@ class Ledger:
         return (
             _reached(self.wall_seconds, self._wall_bound, 0.0)
             or _reached(self.device_seconds, self.budget.device_seconds, 0.0)
-            or _reached(float(self.epochs), self.budget.epochs, 0.0)
+            or self._epochs_given_out(0.0)
         )
 
-    def fits(self, finals: Sequence[FinalCost], busy: int = 0) -> bool:
-        """Whether these trainings fit into what is left, `busy` slots being taken."""
-        return self.shrink(finals, busy) >= 1.0
+    def _epochs_given_out(self, kept: float | None) -> bool:
+        """The epochs under way are the last ones, so that their bound is kept exactly."""
+        return _reached(float(self.epochs + self.epochs_under_way), self.budget.epochs, kept)
 
-    def shrink(self, finals: Sequence[FinalCost], busy: int = 0) -> float:
+    def fits(self, finals: Sequence[FinalCost], running: Sequence[FinalCost] = ()) -> bool:
+        """Whether these trainings fit into what is left, beside what the `running` ones need."""
+        return self.shrink(finals, running) >= 1.0
+
+    def shrink(self, finals: Sequence[FinalCost], running: Sequence[FinalCost] = ()) -> float:
         """The factor by which the trainings had to be shortened to fit; 1 or more: they fit."""
-        wall, device, epochs = self._cost(finals, busy)
+        wall, device, epochs = self._cost(finals, running)
         budget = self.budget
         left = (
-            (self._wall_bound, self.wall_seconds, wall * SAFETY),
-            (budget.device_seconds, self.device_seconds, device * SAFETY),
+            (self._wall_bound, self.wall_seconds, wall * MARGIN),
+            (budget.device_seconds, self.device_seconds, device * MARGIN),
             (budget.epochs, float(self.epochs), float(epochs)),
         )
         return min(
@@ -241,13 +275,19 @@ class Ledger:
             _held(float(epochs), budget.epochs),
         )
 
-    def _cost(self, finals: Sequence[FinalCost], busy: int = 0) -> tuple[float, float, int]:
-        """Wall seconds (longest first over the free slots), device-seconds, epochs."""
-        ends = [0.0] * max(1, self.slots - busy)
+    def _cost(
+        self, finals: Sequence[FinalCost], running: Sequence[FinalCost] = ()
+    ) -> tuple[float, float, int]:
+        """Wall seconds (longest first, after the running ones), device-seconds, epochs."""
+        ends = [final.seconds for final in running] + [0.0] * max(0, self.slots - len(running))
+        wall = 0.0
         for final in sorted(finals, key=lambda final: -final.seconds):
-            ends[ends.index(min(ends))] += final.seconds
-        device = sum(final.seconds for final in finals) * self.devices_per_trial
-        return max(ends), device, sum(final.epochs for final in finals)
+            slot = ends.index(min(ends))
+            ends[slot] += final.seconds
+            wall = max(wall, ends[slot])
+        both = [*finals, *running]
+        device = sum(final.seconds for final in both) * self.devices_per_trial
+        return wall, device, sum(final.epochs for final in both)
 
 
 def _held(wanted: float, bound: float | None) -> float | None:

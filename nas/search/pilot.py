@@ -1,284 +1,233 @@
-"""What `auto` measures with: processes that train the space's default network, k of them at once.
+"""A few seconds of training before a search, to know what an epoch takes on one of its slots.
 
-Each is a plain Python of its own, as a worker will be, and trains by the real loop on the real
-data, so that whatever trials fight for (cores, memory, a GPU's time) they fight for here as well.
-A measurement takes a few seconds, most of them the start of the processes.
+`measure` starts a process for every slot that trains beside it, as the search would: slots fight
+for the memory's bandwidth and the caches. Each trains the same networks by the worker's own code,
+checkpoints included, and stops as soon as it knows enough.
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
-import os
-import random
-import resource
+import pickle
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-import torch
+from ..data import ImageData
+from ..errors import RunError
+from ..space import Architecture
 
-from ..data import AUGMENTATIONS, ImageData, Images
-from ..errors import ShapeError, UserError
-from ..models import build, cost
-from ..plugins import load_plugins
-from ..space import Architecture, Space, draw, fill, parse
-from ..train.loop import Trainer
-from ..train.recipe import Recipe
-from .placement import Level, Settled, settle
-
-LEAD_SECONDS = 0.2  # until all of them are at it
-SECONDS = 1.0  # that count
-TURN_SECONDS = 0.02
-PATIENCE_SECONDS = 60.0  # for a process to start and make its first steps, or to answer
-CONTEXT = 600 * 2**20  # bytes of a GPU that CUDA itself takes in each process
-DRAWS = 50  # of the space, whose memory the cost model predicts
-HIGH = 0.9  # of them fit in what is reckoned with
-PROGRAM = "from nas.search.pilot import work; work()"
-ARRAYS = ("train_x", "train_y", "validation_x", "validation_y")
+ENOUGH_SECONDS = 1.5  # of training a network; more where it has not come to a measure yet
+MOST_SECONDS = 20.0  # of training a network, where a step of it takes no longer
+EPOCHS = 2  # of a pilot trial: the second one tells the epoch, the rest the trial's own time
+PROGRAM = "from nas.search import pilot; pilot.main()"
+MOST_SLOTS = 16  # beyond which the others are taken to be alike
+VALIDATION = 1 / 3  # of a training step's time, for the same images forward alone
 
 
-class Pilots:
-    """The processes, started as more are needed; used as a context."""
+@dataclass(frozen=True)
+class Pace:
+    """What a network takes on one slot, in seconds.
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        data: ImageData,
-        device: str,
-        *,
-        plugins: Sequence[str | Path] = (),
-        beyond: int = 0,
-    ) -> None:
-        """`beyond`: bytes that other networks of the space take above the default's."""
-        self._stack = contextlib.ExitStack()
-        self._architecture, self._data, self._device = architecture, data, device
-        self._plugins, self._beyond = plugins, beyond
-        self._running: list[_Pilot] = []
+    epoch   one epoch: training, validation, checkpoint, report
+    trial   a trial beside its epochs
+    whole   whether an epoch was trained to its end; else the epoch is reckoned from its steps
+    memory  the most bytes of the GPU that it held; None without a GPU
+    """
 
-    def __enter__(self) -> Pilots:
-        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-")))
-        _write_task(self._folder, self._architecture, self._data, self._device, self._plugins)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for pilot in self._running:
-            pilot.close()
-        self._stack.close()
-
-    def measure(self, trials: int, threads: int) -> Level:
-        """So many trials at once for a moment. One that breaks counts as no progress at all."""
-        self._start(max(trials, 2) if not self._running else trials)
-        active = self._running[:trials]
-        for pilot in active:
-            pilot.ask({"threads": threads})
-        told = [pilot.answer() for pilot in active]
-        if any(each is None for each in told):
-            if trials == 1:
-                raise UserError(f"auto: the default network cannot be trained: {active[0].fault()}")
-            return Level(trials, threads, 0.0)
-        pace = sum(each["images"] / each["seconds"] for each in told if each)
-        memory = max(int(each["memory"]) for each in told if each)
-        return Level(trials, threads, pace, memory + self._beyond)
-
-    def _start(self, wanted: int) -> None:
-        self._running = [pilot for pilot in self._running if pilot.alive]
-        new = [_Pilot(self._folder) for _ in range(wanted - len(self._running))]
-        self._running += new
-        for pilot in new:
-            pilot.answer()  # its first steps are made
+    epoch: float
+    trial: float
+    whole: bool
+    memory: int | None = None
 
 
-class _Pilot:
-    """One process, asked and answering in lines of JSON."""
+@dataclass(frozen=True)
+class Pilot:
+    """`paces` of the networks in their order; `ready`: seconds that a worker takes to its first
+    step."""
 
-    def __init__(self, folder: Path) -> None:
-        home = str(Path(__file__).parents[2])
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - the process's, as long as it lives
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(folder)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )  # fmt: skip
-        self._late, self._said = False, ""  # late: or dead
-
-    @property
-    def alive(self) -> bool:
-        return not self._late and self._process.poll() is None
-
-    def ask(self, word: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        if self._late:
-            return
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps(word) + "\n")
-            self._process.stdin.flush()
-
-    def answer(self) -> dict[str, Any] | None:
-        """Its next line; None where it died, or takes too long."""
-        assert self._process.stdout is not None
-        line = "" if self._late else _line(self._process.stdout, PATIENCE_SECONDS)
-        if not line:
-            self._late = True
-            self.close()
-            return None
-        told: dict[str, Any] = json.loads(line)
-        return told
-
-    def fault(self) -> str:
-        """Why it gave no answer; once it is closed."""
-        return self._said or f"no step ended within {PATIENCE_SECONDS:.0f} s; give numbers"
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for end in (self._process.stdin, self._process.stdout):
-            if end is not None:
-                with contextlib.suppress(OSError):
-                    end.close()
-        if not self._errors.closed:
-            self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines()
-            self._said = lines[-1] if lines else ""
-            self._errors.close()
+    paces: tuple[Pace, ...]
+    ready: float
 
 
-def _line(stream: IO[str], seconds: float) -> str:
-    """A line, or nothing where none comes in time. The writer flushes whole lines."""
-    import select
+@dataclass(frozen=True)
+class Work:
+    """What a pilot process is told."""
 
-    ready, _, _ = select.select([stream], [], [], seconds)
-    return stream.readline() if ready else ""
+    architectures: tuple[str, ...]
+    data: ImageData
+    device: str
+    threads: int
+    plugins: tuple[Path, ...]
+    folder: str
+    most_seconds: float
 
 
-def settled_by(
-    space: Space | Architecture,
+def measure(
+    networks: Sequence[Architecture],
     data: ImageData,
-    device: str,
     *,
-    plugins: Sequence[str | Path] = (),
-) -> Settled:
-    """What `place` asks of: the measurement on this machine."""
-    first = fill(space, space.default()) if isinstance(space, Space) else space
+    device: str,
+    slots: int,
+    threads: int,
+    plugins: Sequence[Path] = (),
+    most_seconds: float = MOST_SECONDS,
+) -> Pilot:
+    """Train each network for a moment on `slots` slots of one device at once.
 
-    def settled(most: int, threads: Callable[[int], int], memory: int) -> tuple[Level, list[Level]]:
-        beyond = beyond_default(space, first, data)
-        with Pilots(first, data, device, plugins=plugins, beyond=beyond) as pilots:
-            return settle(pilots.measure, most, threads, memory)
-
-    return settled
-
-
-def beyond_default(space: Space | Architecture, first: Architecture, data: ImageData) -> int:
-    """Bytes, by the cost model, that most networks of the space stay below, above the default's."""
-    if not isinstance(space, Space):
-        return 0
-
-    def memory(architecture: Architecture) -> int:
-        batch = Recipe.from_mapping(architecture.recipe).batch_size
-        shape = {"classes": len(data.classes), "channels": data.channels}
-        price = cost(architecture, **shape, size=data.size, batch=batch)
-        fits = all(price.limited(name) <= most for name, most in space.limits.items())
-        return int(price.memory) if fits else 0
-
-    source, found = random.Random(0), []
-    for _ in range(DRAWS):
-        with contextlib.suppress(ShapeError):
-            found.append(memory(fill(space, draw(space, source))))
-    fitting = sorted(each for each in found if each)
-    typical = fitting[int(HIGH * (len(fitting) - 1))] if fitting else 0
-    return max(0, typical - memory(first))
-
-
-# --- within the process -----------------------------------------------------------------------
-
-
-def work() -> None:
-    """A pilot's own life: make the first steps, then train for a moment whenever asked."""
-    with os.fdopen(os.dup(1), "w") as out:  # what plug-ins print goes elsewhere
-        os.dup2(2, 1)
-        task, data = _read_task(Path(sys.argv[1]))
-        steps = _images(task, data)
-        next(steps)
-        print(json.dumps({"ready": True}), file=out, flush=True)
-        for line in sys.stdin:
-            torch.set_num_threads(json.loads(line)["threads"])
-            _train_for(steps, LEAD_SECONDS)
-            before = next(steps)
-            began = _now(task["device"])
-            images = _train_for(steps, SECONDS) - before
-            seconds = _now(task["device"]) - began
-            told = {"images": images, "seconds": seconds, "memory": _memory(task)}
-            print(json.dumps(told), file=out, flush=True)
-
-
-def _images(task: dict[str, Any], data: ImageData) -> Iterator[int]:
-    """Images trained so far, without end."""
-    loaded = parse(task["architecture"], path="architecture.yaml")
-    assert isinstance(loaded, Architecture)
-    recipe, done = Recipe.from_mapping(loaded.recipe), 0
-    batch = min(recipe.batch_size, len(data.train))
-    while True:
-        model = build(loaded, classes=len(data.classes), channels=data.channels, size=data.size)
-        trainer = Trainer(
-            model, (data.train.x, data.train.y), (data.validation.x, data.validation.y), recipe,
-            mean=data.mean, std=data.std, device=task["device"], early_stopping=False,
-            augment=AUGMENTATIONS.get(recipe.augment),
+    Raises RunError where a network cannot be trained here.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-pilot-")))
+        work = Work(
+            tuple(network.text for network in networks), data, device, threads, tuple(plugins),
+            str(folder), most_seconds,
         )  # fmt: skip
-        for _ in trainer.run(pause_every=TURN_SECONDS):
-            yield done + trainer.steps * batch
-        done += trainer.steps * batch
+        (folder / "work").write_bytes(pickle.dumps(work))
+        began = time.monotonic()
+        processes = [stack.enter_context(_start(folder)) for _ in range(min(slots, MOST_SLOTS))]
+        stack.callback(_end, processes)
+        for process in processes:
+            _read(process)
+        ready = time.monotonic() - began
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        told = [[Pace(**_read(process)) for process in processes] for _ in networks]
+    return Pilot(tuple(_together(paces) for paces in told), ready)
 
 
-def _train_for(steps: Iterator[int], seconds: float) -> int:
-    end, images = time.perf_counter() + seconds, 0
-    while time.perf_counter() < end:
-        images = next(steps)
-    return images
+def _together(paces: Sequence[Pace]) -> Pace:
+    memory = [pace.memory for pace in paces if pace.memory is not None]
+    return Pace(
+        statistics.fmean(pace.epoch for pace in paces),
+        statistics.fmean(pace.trial for pace in paces),
+        all(pace.whole for pace in paces),
+        max(memory, default=None),
+    )
 
 
-def _now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def _memory(task: dict[str, Any]) -> int:
-    """Bytes that this process has taken of the device at the most."""
-    if task["device"] == "cuda":
-        return int(torch.cuda.max_memory_reserved()) + CONTEXT
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _write_task(
-    folder: Path, architecture: Architecture, data: ImageData, device: str,
-    plugins: Sequence[str | Path],
-) -> None:  # fmt: skip
-    arrays = (data.train.x, data.train.y, data.validation.x, data.validation.y)
-    for name, array in zip(ARRAYS, arrays, strict=True):
-        np.save(folder / f"{name}.npy", array)
-    task = {
-        "architecture": architecture.text, "device": device,
-        "plugins": [str(Path(plugin).absolute()) for plugin in plugins],
-        "classes": list(data.classes), "mean": list(data.mean), "std": list(data.std),
-    }  # fmt: skip
-    (folder / "task.json").write_text(json.dumps(task))
-
-
-def _read_task(folder: Path) -> tuple[dict[str, Any], ImageData]:
-    task = json.loads((folder / "task.json").read_text())
-    load_plugins(task["plugins"])
-    # one copy in memory for all of them, as Ray's object store has
-    x, y, vx, vy = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-    data = ImageData(
-        "pilot", Images(x, y), Images(vx, vy), Images(vx[:0], vy[:0]),
-        tuple(task["classes"]), tuple(task["mean"]), tuple(task["std"]),
+def _start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder / "work")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    return task, data
+
+
+def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+
+
+def _read(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next line of a process, a JSON object. Raises RunError with its last words."""
+    assert process.stdout is not None and process.stderr is not None
+    line = process.stdout.readline()
+    if not line:
+        words = process.stderr.read().strip().splitlines() or ["it was killed"]
+        raise RunError(
+            f"the pilot measurement failed ({words[-1]}): nas spaces --check tells of a space that "
+            "cannot be trained, nas train of one network"
+        )
+    told: dict[str, Any] = json.loads(line)
+    return told
+
+
+# --- in the process ---------------------------------------------------------------------------
+
+
+def main() -> None:
+    """A pilot process, its work in a file: a line when ready, then one for each network."""
+    import torch
+
+    from ..plugins import load_plugins
+
+    work = pickle.loads(Path(sys.argv[1]).read_bytes())
+    assert isinstance(work, Work)
+    torch.set_num_threads(work.threads)
+    load_plugins(work.plugins)
+    # a worker's imports, and what torch itself loads with its first step, before the clock runs
+    next(itertools.islice(_moments(work.architectures[0], work, 0, 0.0), 1, None), None)
+    _tell({})
+    sys.stdin.readline()
+    for text in work.architectures:
+        _tell(asdict(_pace(text, work)))
+
+
+def _tell(values: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+def _pace(text: str, work: Work) -> Pace:
+    """Trials of EPOCHS epochs until enough is known; the median of what they took."""
+    import torch
+
+    cuda = work.device.startswith("cuda")
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    began, epochs, trials = time.monotonic(), list[float](), list[float]()
+    for turn in itertools.count():
+        moments = list(_moments(text, work, turn, began + work.most_seconds))
+        if moments[-1][1] < EPOCHS:  # out of time
+            return Pace(*_reckoned(moments, text, work), _memory(cuda))
+        first, last = (next(t for t, share in moments if share == n) for n in (1, EPOCHS))
+        epochs.append((last - first) / (EPOCHS - 1))
+        trials.append(max(0.0, first - moments[0][0] - epochs[-1]))
+        if time.monotonic() - began >= ENOUGH_SECONDS:
+            break
+    return Pace(statistics.median(epochs), statistics.median(trials), True, _memory(cuda))
+
+
+def _memory(cuda: bool) -> int | None:
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if cuda else None
+
+
+def _moments(text: str, work: Work, turn: int, end: float) -> Iterator[tuple[float, float]]:
+    """(moment, epochs done) of a trial at its begin and at each of its reports."""
+    from .trainable import train
+    from .work import Ask
+
+    with tempfile.TemporaryDirectory(dir=work.folder) as folder:
+        yield time.monotonic(), 0.0
+        ask = Ask(turn, "coarse", text, EPOCHS, turn, folder, 0, False)
+        done, counted = 0, 0
+        for report in train(ask, work.data, work.device):
+            if report["kind"] == "epoch":
+                done += 1
+                yield time.monotonic(), float(done)
+                if report["stop"] is not None:
+                    return
+            else:
+                counted += 1
+                yield time.monotonic(), done + float(report["share"])
+            if time.monotonic() > end and done + counted >= 2:
+                return
+
+
+def _reckoned(
+    moments: Sequence[tuple[float, float]], text: str, work: Work
+) -> tuple[float, float, bool]:
+    """Epoch, trial and whether an epoch came to its end, of a trial that did not."""
+    began = moments[0][0]
+    ends = [moment for moment, done in moments if done == 1]
+    if ends:  # the second one was broken off: the trial's own time is in the first
+        return ends[0] - began, 0.0, True
+    (before, some), (after, more) = moments[1], moments[-1]
+    if more <= some:  # one report alone
+        before, some = began, 0.0
+    steps = (after - before) / max(more - some, 1e-9)
+    share = len(work.data.validation) / max(len(work.data.train), 1)
+    return steps * (1 + VALIDATION * share), max(0.0, before - began - some * steps), False

@@ -2,7 +2,7 @@
 
 What is said counts. `auto` measures: the number of trials that share a device is raised only while
 more of them together get more done in an hour, and only as far as their memory fits. The policy
-is pure, and knows no clock and no device; `pilot` measures for it.
+is pure, and knows no clock and no device; `loadtest` measures for it.
 """
 
 from __future__ import annotations

@@ -104,6 +104,18 @@ class Proposer:
             self._studies.enqueue("coarse", self._default())
             self._studies.finish_creating("coarse")
 
+    def see_pace(self, epoch_seconds: float) -> None:
+        """Trial 0's first epoch is measured: a small budget gets shorter coarse trials."""
+        left = self._ledger.search_epochs(epoch_seconds)
+        if len(self.stages) > 1 or not self._holes or left is None:
+            return
+        stage = stages.shortened(self.stage, self.default_epochs, left)
+        if stage is not self.stage:
+            self.stages[0] = stage
+            self._studies.study(stage.name).set_user_attr("stage", stage.record())
+            length = stage.epochs(self.default_epochs)
+            self._log(f"stage {stage.name}: trials of {length} epochs, the budget being small")
+
     def know(self, digest: str, epochs: int, number: int) -> None:
         """That network and recipe, at that length, is trial `number`'s."""
         self._seen[digest, epochs] = number

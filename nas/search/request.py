@@ -25,10 +25,10 @@ from . import placement as placing
 from . import storage as storages
 from .faults import RETRIES, TRIAL_TIMEOUT
 from .journal import open_journal
+from .loadtest import settled_by
 from .machine import Node, device_memory, pick_cluster_device, this_machine
 from .machine import available_cpus as available_cpus
 from .machine import pick_device as pick_device
-from .pilot import settled_by
 from .placement import AUTO, Count, Placement, Share, Wish
 from .strategies import STRATEGIES
 
@@ -73,6 +73,7 @@ def prepare(
     wish = _wish(trials_at_once, gpus_per_trial, cpus_per_trial)
     address, nodes = _reach(ray_address)
     device = pick_cluster_device(device, nodes) if address else pick_device(device)
+    check_unit(budget, device)
     storage = storages.written(storage)
     file, source, loaded = _space(space, constants or {})
     images = load_data(data, seed=seed)
@@ -121,6 +122,7 @@ def reopen(
     request = run.request
     if budget is not None:
         parse_budget(budget)
+        check_unit(budget, request.device)
         request = replace(request, budget=budget)
     load_plugins(run.plugins)
     _check_unedited(run, request)
@@ -157,6 +159,15 @@ def check_default(
             f"{show_bytes(price.memory)} to train, more than the {show_bytes(memory)} that "
             f"a trial has of {device}; make the defaults or recipe.batch_size smaller",
             str(space.path),
+        )
+
+
+def check_unit(budget: str, device: str) -> None:
+    """An hour in the budget is one of a GPU, or of a trial slot where there is none. UserError."""
+    if device != "cpu" and "cpu-h" in budget:
+        raise UserError(
+            f"--budget {budget} is counted in hours of CPU slots, and this search trains on "
+            f"{device}: write gpu-h, or add --device cpu"
         )
 
 

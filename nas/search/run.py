@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import platform
 import subprocess
 import sys
@@ -23,16 +22,17 @@ import torch
 
 from ..models import cost
 from ..rundir import Request, RunDir, Status
-from ..space import Architecture, Space
+from ..space import Architecture, Space, fill
 from ..train.recipe import Recipe
 from ..units import parse_budget
-from . import claims
+from . import claims, minimum, pilot, stages
 from .core import Core
 from .disk import Disk
 from .faults import Faults
 from .ledger import Ledger
-from .machine import available_cpus
+from .machine import available_cpus, here
 from .memory import Memory
+from .minimum import STARTING_SECONDS
 from .proposals import Price, Proposer
 from .recovery import take_stock_of_files, take_stock_of_trials
 from .request import Prepared, parse_keep
@@ -42,8 +42,7 @@ from .study import Studies
 from .table import Table
 
 PACKAGES = ("nas-toolkit", "torch", "optuna", "ray", "numpy", "pandas", "plotly")
-STARTING_SECONDS = 8.0  # Ray and its workers, with torch in them: 5 to 8 s on two cores
-LEAST_SECONDS = 20.0  # of wall clock, beyond what is spent, that are worth a start
+PILOT_SECONDS = 3.0  # of training, to say what a budget that holds no search lacks
 View = Callable[[Status], None]
 
 
@@ -85,10 +84,7 @@ def search(
     refresh = _refresher(core, view)
     left = max(core.ledger.wall_left, 0.0)
     if left < STARTING_SECONDS:
-        core.give_up(
-            f"the budget of {request.budget} leaves {left:.0f} s, and the workers alone "
-            f"take some {STARTING_SECONDS:.0f} s to start: give at least {_enough(core.ledger)}s"
-        )
+        core.give_up(_no_start(prepared, core.ledger, left))
     else:
         with _keeping(studies.storage, core):
             backend.execute(core, prepared.data.without_test(), placement, refresh)
@@ -115,9 +111,23 @@ def _keeping(storage: BaseStorage, core: Core) -> Iterator[None]:
         close(storage)
 
 
-def _enough(ledger: Ledger) -> int:
-    """Seconds of wall clock with which something can be trained, in tens."""
-    return 10 * math.ceil((ledger.wall_seconds + LEAST_SECONDS) / 10)
+def _no_start(prepared: Prepared, ledger: Ledger, left: float) -> str:
+    """What to say where the workers could not even start: how much could be used."""
+    request, started = prepared.request, ledger.wall_seconds + STARTING_SECONDS
+    said = (
+        f"the budget of {request.budget} leaves {left:.0f} s, and the workers alone take some "
+        f"{STARTING_SECONDS:.0f} s to start"
+    )
+    space = prepared.space
+    first = fill(space, space.default()) if isinstance(space, Space) else space
+    pace = pilot.measure(
+        [first], prepared.data.without_test(), device=here(request.device), slots=1,
+        threads=prepared.placement.threads, plugins=[Path(name) for name in request.plugins],
+        most_seconds=PILOT_SECONDS,
+    ).paces[0]  # fmt: skip
+    full = Recipe.from_mapping(first.recipe).epochs
+    measured = minimum.Measured(pace.epoch, stages.coarse(()).epochs(full), full)
+    return said + minimum.enough(ledger, measured, started)
 
 
 def environment(request: Request) -> dict[str, Any]:

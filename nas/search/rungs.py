@@ -32,6 +32,15 @@ class Rungs:
             rung *= ETA
         return tuple(rungs)
 
+    @staticmethod
+    def average(epochs: int) -> float:
+        """Epochs of a trial of that length on average, one in ETA passing each rung."""
+        total, share, before = 0.0, 1.0, 0
+        for stop in (*Rungs.at(epochs), epochs):
+            total += share * (stop - before)
+            share, before = share / ETA, stop
+        return total
+
     def record(self, epoch: int, value: float) -> None:
         """Remember a value that was reached at a rung."""
         if math.isfinite(value):

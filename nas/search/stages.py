@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 
 from ..registry import RECIPE
 from ..space import Decisions, Hole, Value
+from .rungs import Rungs
 
 COARSE_FRACTION, FINE_FRACTION, FINER_FRACTION = 1 / 6, 1 / 3, 2 / 3
 COARSE_UNTIL, FINE_UNTIL = 0.5, 0.8
+WANTED = 20  # coarse trials, before their length is more worth than their number
 SPLIT_FINE_FROM = 16  # trials forecast for the fine part, from which it is worth two stages
 LEAST_ELITE, MOST_ELITE = 4, 12  # trials that the next stage's ranges are drawn round
 PAD = 0.1  # of a range, added on both sides of what the best trials span
@@ -77,6 +79,18 @@ class Stage:
 def coarse(holes: Sequence[Hole]) -> Stage:
     """The first stage: every hole over its whole range."""
     return Stage("coarse", COARSE_FRACTION, COARSE_UNTIL, {hole.name: hole for hole in holes})
+
+
+def shortened(stage: Stage, full: int, epochs_left: float) -> Stage:
+    """The coarse stage with shorter trials, where `epochs_left` for the search hold too few.
+
+    What ten trials of 5 epochs tell of a space is less than what twenty of 2 do. No shorter than
+    one epoch; `full`: epochs of trial 0's final training, which stay as they are.
+    """
+    length, held = stage.epochs(full), epochs_left * stage.until
+    while length > 1 and held / Rungs.average(length) < WANTED:
+        length -= 1
+    return stage if length == stage.epochs(full) else replace(stage, fraction=length / full)
 
 
 def fine(previous: Stage, best: Sequence[Decisions], forecast: float) -> Stage:

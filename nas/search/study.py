@@ -56,6 +56,7 @@ class Record:
     epoch: int
     device_seconds: float
     epoch_seconds: float | None  # what an epoch takes without the start of its worker
+    wall_seconds: float  # of the run, at the last report before the trial's end
     error: str | None
     peak_memory: float | None  # bytes on its device, where they are measured
     duplicate_of: int | None
@@ -199,10 +200,18 @@ class Studies:
             trial.report(value, epoch)
 
     def progress(
-        self, trial: Trial, epoch: int, device_seconds: float, epoch_seconds: float | None
+        self,
+        trial: Trial,
+        epoch: int,
+        device_seconds: float,
+        epoch_seconds: float | None,
+        wall_seconds: float,
     ) -> None:
-        """What the trial has cost so far."""
-        cost = {"epoch": epoch, "device_seconds": device_seconds, "epoch_seconds": epoch_seconds}
+        """What the trial has cost so far, at which of the run's wall seconds."""
+        cost = {
+            "epoch": epoch, "device_seconds": device_seconds, "epoch_seconds": epoch_seconds,
+            "wall_seconds": wall_seconds,
+        }  # fmt: skip
         trial.set_user_attr("progress", cost)
 
     def end(
@@ -316,6 +325,7 @@ def _record(frozen: FrozenTrial, stage: str) -> Record:
         epoch=max(int(attributes.get("epoch", progress.get("epoch", 0))), *values, 0),
         device_seconds=float(attributes.get("device_seconds", progress.get("device_seconds", 0.0))),
         epoch_seconds=attributes.get("epoch_seconds", progress.get("epoch_seconds")),
+        wall_seconds=float(progress.get("wall_seconds", 0.0)),
         error=attributes.get("error"),
         peak_memory=attributes.get("peak_memory"),
         duplicate_of=attributes.get("duplicate_of"),

@@ -44,4 +44,3 @@ class Live:
     heard: float = 0.0  # when its worker gave the last sign of life
     peak_memory: float | None = None  # bytes on its device, where they are measured
     rungs: set[int] = field(default_factory=set)  # passed already
-    saved: float = float("-inf")

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nas.report.describe import show_holes, show_network
 from nas.report.evaluation import show_evaluation
-from nas.report.overview import many, run_row, show_forecast, show_runs, show_spaces
+from nas.report.overview import many, run_row, show_plan, show_runs, show_spaces
 from nas.report.summary import summary
 from nas.report.survey import bars, show_check, show_survey
 from nas.report.tables import next_commands, show_result, show_summary
@@ -101,23 +101,27 @@ def test_counts_of_architectures():
     assert many(12_288) == "12,288" and many(10**18) == "1e+18"
 
 
-def test_forecast(screen):
+def test_plan(screen):
     plan = {
         "space": "tiny", "file": "/s/tiny.yaml", "architectures": 18, "holes": 5,
         "limits": {"params": 5e5}, "data": "digits: 1,293 train",
-        "default": {"params": 5178, "macs": 83264, "memory_bytes": 1}, "device": "cpu",
-        "trials_at_once": 2, "gpus_per_trial": 0.0, "budget": "1gpu-h", "epoch_seconds": 0.2,
-        "epochs": {"coarse": 2, "fine": 4, "final": 12}, "trials": 100, "wall_seconds": 60.0,
+        "default": {"params": 5178, "macs": 83264, "memory_bytes": 2 * 2**20}, "device": "cpu",
+        "drawn": {"number": 200, "fitting": 150, "mean_macs": 3.4e5, "most_memory_bytes": 2**23},
+        "pilot": [{"memory_bytes": 3 * 2**20}], "trials_at_once": 2, "gpus_per_trial": 0.0,
+        "budget": "1gpu-h", "epoch_seconds": 0.2, "trials": 1100, "wall_seconds": 60.0,
+        "stages": [{"name": "coarse", "epochs": 2, "trials": 1000},
+                   {"name": "fine-1", "epochs": 1, "trials": 100}],
+        "final": {"trainings": 12, "candidates": 4, "seeds": 3, "epochs": 12, "seconds": 9.0,
+                  "shortened": False},
     }  # fmt: skip
-    show_forecast(screen, plan)
+    show_plan(screen, plan)
     text = " ".join(screen.export_text().split())
     for needed in (
-        "18 architectures",
-        "params 500k",
-        "5.18k",
-        "about 100 trials",
-        "one trial slot",
-    ):
+        "18 architectures", "params 500k", "5.18k", "about 1,100 trials", "one trial slot",
+        "coarse 1,000 of up to 2 epochs", "fine-1 100 of up to 1 epoch",
+        "12 trainings (4 networks, up to 3 seeds) of 12 epochs", "2.0 MiB (3.0 MiB measured)",
+        "150 of 200 plain draws",
+    ):  # fmt: skip
         assert needed in text
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.ledger import CLOSING_SECONDS, RESERVE_LEAST, SAFETY, FinalCost, Ledger
+from nas.search.ledger import CLOSING_SECONDS, MARGIN, RESERVE_LEAST, FinalCost, Ledger
 from nas.units import parse_budget
 
 
@@ -41,10 +41,11 @@ def test_final_trainings_share_the_slots():
     two = ledger("1000s")
     finals = [FinalCost(100, 10)] * 4
     assert two.fits(finals)  # 200 s on two slots, with margin
-    assert not ledger("217s").fits(finals)  # some of the wall clock ends the workers
+    assert not ledger("217s").fits(finals)
     left = 217 - CLOSING_SECONDS
-    assert ledger("217s").shrink(finals) == pytest.approx(left / (200 * SAFETY))
-    assert ledger("217s").shrink(finals, busy=1) == pytest.approx(left / (400 * SAFETY))
+    assert ledger("217s").shrink(finals) == pytest.approx(left / (200 * MARGIN))
+    running = [FinalCost(1000, 3)]  # holds its slot to the end; the others share the one beside it
+    assert ledger("217s").shrink(finals, running) == pytest.approx(left / (400 * MARGIN))
 
 
 @given(

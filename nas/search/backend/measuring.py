@@ -11,8 +11,8 @@ import ray
 from ...data import ImageData
 from ...errors import UserError
 from ...space import Architecture, Space, fill
+from ..loadtest import Pilots, beyond_default
 from ..machine import Node
-from ..pilot import Pilots, beyond_default
 from ..placement import Level, Settled, settle
 from .cluster import joined
 

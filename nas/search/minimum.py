@@ -1,0 +1,117 @@
+"""The smallest budget that gives a searched, finally trained network: what to say of less.
+
+It holds the start of the workers, trial 0 and a few candidates as long as the coarse stage trains
+them, and trial 0 and one candidate trained in full; the reserve takes at most its share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..units import Budget
+from .ledger import CLOSING_SECONDS, RESERVE_LEAST, SAFETY, Ledger
+
+STARTING_SECONDS = 8.0  # Ray and its workers, with torch in them: 5 to 8 s on two cores
+TRIAL_SECONDS = 0.5  # of a training on a warm worker, beside its epochs
+SEARCHED = 4  # trials, trial 0 among them, from which one speaks of a search
+DEARER = 2.0  # than trial 0: what the candidate that is trained in full may cost
+CAUTION = 1.25  # machines are noisy
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of trial 0.
+
+    epoch_seconds  of an epoch on its slot
+    coarse_epochs  of its training in the coarse stage
+    full_epochs    of its final training
+    """
+
+    epoch_seconds: float
+    coarse_epochs: int
+    full_epochs: int
+
+    @classmethod
+    def of(cls, reference: Mapping[str, Any], epoch_seconds: float | None) -> Measured:
+        """By trial 0's row."""
+        return cls(epoch_seconds or 0.0, reference["epochs"], reference["full_epochs"])
+
+
+def enough(ledger: Ledger, measured: Measured, started: float | None = None) -> str:
+    """The clause that names the smallest useful budget; `started`: as of `smallest`."""
+    least = smallest(
+        ledger.budget, measured, slots=ledger.slots, devices_per_trial=ledger.devices_per_trial,
+        started=ledger.starting_seconds if started is None else started,
+    )  # fmt: skip
+    asked = advice(ledger.budget, least)
+    if asked == ledger.budget.text:
+        return "; give a larger one"
+    return (
+        f"; the smallest useful budget is about {asked} (less with --set recipe.epochs=…, or a "
+        "space of smaller networks)"
+    )
+
+
+def smallest(
+    budget: Budget, measured: Measured, *, slots: int, devices_per_trial: float, started: float = 0
+) -> Budget:
+    """The least bound of each kind that `budget` has. `started`: wall seconds gone at the start
+    of the first trial, where they were more than usual."""
+    epoch = measured.epoch_seconds
+    trial = TRIAL_SECONDS + epoch * measured.coarse_epochs
+    final = TRIAL_SECONDS + epoch * measured.full_epochs
+    search = trial * (1 + (SEARCHED - 1) * DEARER)
+    at_once = min(slots, SEARCHED)
+    kept = final * SAFETY * (DEARER if slots > 1 else 1 + DEARER)
+    wall = _with_reserve(search / at_once, kept)
+    wall = CAUTION * wall + CLOSING_SECONDS + max(STARTING_SECONDS, started)
+    device = _with_reserve(search, final * SAFETY * (1 + DEARER)) * devices_per_trial
+    epochs = _with_reserve(SEARCHED * measured.coarse_epochs, 2 * measured.full_epochs)
+    return Budget(
+        "",
+        wall_seconds=None if budget.wall_seconds is None else wall,
+        device_seconds=None if budget.device_seconds is None else CAUTION * device,
+        trials=None if budget.trials is None else SEARCHED,
+        epochs=None if budget.epochs is None else math.ceil(epochs),
+    )
+
+
+def advice(budget: Budget, least: Budget) -> str:
+    """`least` as it is typed, in the units of `budget`: "90s", "0.02gpu-h,48epochs".
+
+    A bound of `budget` that is large enough stays as it is.
+    """
+    told = []
+    for part in budget.text.split(","):
+        number, unit = _split(part)
+        if unit in UNITS:
+            needed = (least.wall_seconds or 0.0) / UNITS[unit]
+        elif unit.endswith("-h"):
+            needed = (least.device_seconds or 0.0) / 3600
+        else:
+            needed = float((least.trials if unit.startswith("trial") else least.epochs) or 0)
+        told.append(part.strip() if number >= needed else f"{_rounded_up(needed, unit)}{unit}")
+    return ",".join(told)
+
+
+def _with_reserve(search: float, final: float) -> float:
+    """What holds both, the final training being at most RESERVE_LEAST of it."""
+    return max(search + final, final / RESERVE_LEAST)
+
+
+def _split(part: str) -> tuple[float, str]:
+    text = part.strip()
+    digits = len(text) - len(text.lstrip("0123456789."))
+    return float(text[:digits]), text[digits:].strip()
+
+
+def _rounded_up(number: float, unit: str) -> str:
+    """To two digits, upwards; counts to the next whole one."""
+    if unit in ("s", "trial", "trials", "epoch", "epochs") and number < 100:
+        return str(math.ceil(number))
+    step = 10.0 ** (math.floor(math.log10(number)) - 1)
+    return f"{math.ceil(number / step - 1e-9) * step:.10g}"
