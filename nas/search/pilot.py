@@ -154,7 +154,7 @@ class _Pilot:
 
 
 def _line(stream: IO[str], seconds: float) -> str | None:
-    """A line, "" at the stream's end, None where nothing comes in time. The writer flushes whole lines."""
+    """A line (the writer flushes whole ones), "" at the end, None where nothing comes in time."""
     import select
 
     ready, _, _ = select.select([stream], [], [], seconds)
