@@ -14,6 +14,7 @@ from ..errors import NasError, RunError
 from ..rundir import CHECKPOINT, RunDir, abandoned, checkpoint_fault
 from ..rundir import NAME as LOCK
 from ..search.doctor import examine as examine_files
+from ..search.machine import here
 from ..search.recovery import Finding
 
 
@@ -102,7 +103,7 @@ def _export(run: RunDir, *, mend: bool) -> list[Finding]:
         request = run.request
         try:
             images = load_data(request.data, seed=request.seed)
-            export.best(run, images, device=request.device, again=True)
+            export.best(run, images, device=here(request.device), again=True)
         except NasError as error:
             return [Finding(where, f"{', '.join(broken)}; {error}", None)]
     return [Finding(where, ", ".join(broken), "exported again")]

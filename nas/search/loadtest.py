@@ -36,6 +36,7 @@ LEAD_SECONDS = 0.2  # until all of them are at it
 SECONDS = 1.0  # that count
 TURN_SECONDS = 0.02
 PATIENCE_SECONDS = 60.0  # for a process to start and make its first steps, or to answer
+LAST_WORDS_SECONDS = 10.0  # for one that dies to print its traceback
 CONTEXT = 600 * 2**20  # bytes of a GPU that CUDA itself takes in each process
 DRAWS = 50  # of the space, whose memory the cost model predicts
 HIGH = 0.9  # of them fit in what is reckoned with
@@ -123,8 +124,11 @@ class _Pilot:
     def answer(self) -> dict[str, Any] | None:
         """Its next line; None where it died, or takes too long."""
         assert self._process.stdout is not None
-        line = "" if self._late else _line(self._process.stdout, PATIENCE_SECONDS)
+        line = None if self._late else _line(self._process.stdout, PATIENCE_SECONDS)
         if not line:
+            if line is not None:  # its end: it is about to say why
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(LAST_WORDS_SECONDS)
             self._late = True
             self.close()
             return None
@@ -149,12 +153,12 @@ class _Pilot:
             self._errors.close()
 
 
-def _line(stream: IO[str], seconds: float) -> str:
-    """A line, or nothing where none comes in time. The writer flushes whole lines."""
+def _line(stream: IO[str], seconds: float) -> str | None:
+    """A line (the writer flushes whole ones), "" at the end, None where nothing comes in time."""
     import select
 
     ready, _, _ = select.select([stream], [], [], seconds)
-    return stream.readline() if ready else ""
+    return stream.readline() if ready else None
 
 
 def settled_by(

@@ -77,6 +77,8 @@ class Placement:
     def words(self) -> str:
         """One line for people and the log."""
         share = f", {self.gpus_per_trial:g} GPU each" if self.gpus_per_trial else ""
+        if self.gpus_per_trial > 1:
+            share += " (a trial trains on one of them, the others are kept free)"
         where = f"; {_owner(self.address)} has {inventory(self.nodes)}" if self.address else ""
         measured = f" ({self.why})" if self.why else ""
         return (

@@ -167,6 +167,7 @@ def test_a_cluster_counts_what_fits_on_each_node():
     ("nodes", "device", "wish", "address", "words"),
     [
         ([LAPTOP], "cpu", Wish(gpus_per_trial=0.5), None, "--gpus-per-trial 0.5 needs --device"),
+        ([LAPTOP], "cpu", Wish(gpus_per_trial=AUTO), None, "--gpus-per-trial auto needs --device"),
         ([SMALL], "cuda", Wish(gpus_per_trial=2.0), None, "placed: this machine has 1 GPU"),
         ([SMALL, SERVER], "cuda", Wish(gpus_per_trial=5.0), "head:1", "has 4 GPUs on a node"),
         ([LAPTOP], "cpu", Wish(cpus_per_trial=9), None, "does not fit: this machine has 8 CPUs"),

@@ -67,6 +67,7 @@ def test_requests_of_before_have_none_of_it(tmp_path):
     assert replace(old, ray_address="auto").ray_address == "auto"
 
 
+@pytest.mark.slow
 def test_a_default_network_that_cannot_be_trained_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(requests, "this_machine", lambda: Node("here", cpus=2))
     plugin = tmp_path / "broken.py"
