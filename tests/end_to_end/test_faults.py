@@ -36,12 +36,18 @@ def wait(run: Path, ended: int, process, seconds: float = 120) -> dict[int, dict
 
 
 def test_after_a_kill_in_mid_search_the_rest_is_trained_and_nothing_twice(start, nas, tmp_path):
+    kill_and_resume(start, nas, tmp_path, 10, "--set", "recipe.epochs=18")
+
+
+def kill_and_resume(start, nas, tmp_path, trials, *more, between=lambda: None):
+    """Kill a search once four trials have ended, and see that a resume makes up for it."""
     run = tmp_path / "run"
-    process = start(*WORDS, "--budget", "10trials", "--set", "recipe.epochs=18")
+    process = start(*WORDS, "--budget", f"{trials}trials", *more)
     before = wait(run, 4, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     stamps = {number: _stamp(run, number) for number in before}
+    between()
     done = nas("search", "--resume", "run", "--json")
     assert done.code == 0, done.err
     after = rows(run)
@@ -49,7 +55,7 @@ def test_after_a_kill_in_mid_search_the_rest_is_trained_and_nothing_twice(start,
         for column in ("validation", "cause", "device_seconds", "epoch"):
             assert after[number][column] == row[column]
         assert _stamp(run, number) == stamps[number], "a finished trial ran again"
-    assert done.json["trials"]["total"] - done.json["trials"]["infeasible"] == 10
+    assert done.json["trials"]["total"] - done.json["trials"]["infeasible"] == trials
     spent = sum(float(row["device_seconds"]) for row in after.values())
     assert spent == pytest.approx(done.json["budget"]["spent_device_seconds"], abs=0.5)
 
