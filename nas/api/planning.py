@@ -233,6 +233,10 @@ class _Rehearsal:
     def reference(self) -> dict[str, Any] | None:
         return self.simulation.core.table.reference()
 
+    @property
+    def ranked(self) -> list[dict[str, Any]]:
+        return self.simulation.core.table.ranked()
+
 
 def _search(
     prepared: Prepared, speed: Speed, starting: float, sizes: Sequence[int]
@@ -248,7 +252,7 @@ def _search(
         whole, held = _book(budget, done, starting), _book(part, done, starting)
         pairs = zip(whole.search_parts(), held.search_parts(), strict=True)
         more = min(large / max(small, 1e-9) for large, small in pairs)
-        jobs = finals.forecast([], done.reference, whole)
+        jobs = finals.forecast(done.ranked, done.reference, whole)
     state, final = done.simulation.state, _final(done)
     assert state is not None
     if more > 1.0:  # of the final training, what the driver would plan under the whole budget
@@ -389,5 +393,5 @@ def _book(budget: Budget, done: _Rehearsal, starting: float) -> Ledger:
     )  # fmt: skip
     book.begin_search()
     book.device_seconds = core.ledger.device_seconds  # by which a budget of trials is judged
-    book.reserve([job.cost for job in finals.forecast([], done.reference, book)])
+    book.reserve([job.cost for job in finals.forecast(done.ranked, done.reference, book)])
     return book

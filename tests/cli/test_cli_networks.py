@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import nas as toolkit
+from nas.search import pilot
 
 
 @pytest.fixture
@@ -16,6 +17,9 @@ def architecture(tmp_path) -> Path:
     file = tmp_path / "small.yaml"
     file.write_text(toolkit.fill(space, space.default()).text.replace("epochs: 12", "epochs: 2"))
     return file
+
+
+MEASURED = pilot.Pilot((pilot.Pace(0.1, 0.1, True), pilot.Pace(0.2, 0.1, True)), 3.0)
 
 
 def test_describe_a_space_by_its_default(nas):
@@ -194,20 +198,21 @@ def test_a_training_that_breaks_down_exits_1(nas, architecture, tmp_path):
     assert told.code == 1 and "recipe.lr" in told.err and "Traceback" not in told.err
 
 
-def test_dry_run_writes_nothing(nas, tmp_path, monkeypatch):
+@pytest.mark.parametrize("command", ["plan", "search"])
+def test_a_forecast_writes_nothing(nas, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    words = ("search", "--space", "tiny", "--data", "digits", "--budget", "3min", "--dry-run")
+    monkeypatch.setattr(pilot, "measure", lambda networks, *_, **__: MEASURED)
+    words = [command, "--space", "tiny", "--data", "digits", "--budget", "30trials"]
+    words += ["--dry-run"] if command == "search" else []
     told = nas(*words)
     assert told.code == 0, told.err
     for needed in (
-        "18 architectures",
-        "params 500k",
-        "1,293 train",
-        "about",
-        "nothing was trained",
-    ):
-        assert needed in told.out
-    assert nas(*words, "--json").json["default"]["params"] == 5178
+        "18 architectures", "params 500k", "1,293 train", "about 30 trials", "nothing was written",
+    ):  # fmt: skip
+        assert needed in " ".join(told.out.split())
+    found = nas(*words, "--json").json
+    assert found["default"]["params"] == 5178 and found["trials"] == 30
+    assert sum(row["trials"] for row in found["stages"]) == 30
     assert not list(tmp_path.iterdir())
 
 

@@ -190,11 +190,11 @@ def test_what_is_too_small_names_a_budget_that_is_not(tmp_path, budget):
 
 def test_a_small_budget_shortens_the_coarse_trials_and_not_the_final_ones(tmp_path):
     text = TEXT.replace("epochs: 18", "epochs: 30")
-    small = Simulation(tmp_path / "small", "200s", text=text)
+    small = Simulation(tmp_path / "small", "75s", text=text)
     state = small.go()
     lengths = {ask.number: ask.epochs for ask in small.asked}
-    assert lengths[0] == 5 and lengths[5] == 1
-    assert state["stages"][0]["epochs"] == 1
+    assert lengths[0] == 5 and 1 <= lengths[5] < 5
+    assert state["stages"][0]["epochs"] == lengths[5]
     assert all(entry["epochs"] == 30 for entry in state["finalists"])
     large = Simulation(tmp_path / "large", "2000s", text=text)
     large.go()
@@ -203,9 +203,9 @@ def test_a_small_budget_shortens_the_coarse_trials_and_not_the_final_ones(tmp_pa
 
 def test_a_resumed_search_keeps_its_shortened_stage(tmp_path):
     text = TEXT.replace("epochs: 18", "epochs: 30")
-    Simulation(tmp_path / "run", "200s", text=text).go(lambda s: len(s.asked) > 8)
-    second = Simulation(tmp_path / "run", "200s", text=text)
-    assert second.core._proposer.stage.epochs(30) == 1
+    Simulation(tmp_path / "run", "75s", text=text).go(lambda s: len(s.asked) > 8)
+    second = Simulation(tmp_path / "run", "75s", text=text)
+    assert second.core._proposer.stage.epochs(30) < 5
 
 
 def test_hours_of_cpu_slots_and_a_search_on_gpus_do_not_go_together():
