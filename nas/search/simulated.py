@@ -21,6 +21,7 @@ the driver thinks; what that takes in truth is in `waits`, a figure of this mach
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import math
 import time
@@ -206,9 +207,10 @@ class Simulation:
         self.space = load(space) if isinstance(space, str | Path) else space
         self.slots, self.clock = gpus, Clock()
         self._curve, self._epoch_seconds, self._interval = curve, epoch_seconds, interval
+        digest = hashlib.sha256(self.space.text.encode()).hexdigest()
         request = Request(
-            str(self.space.path), self.space.name, "", "", False, "simulated", budget, strategy,
-            seed, trials_at_once=gpus, keep=keep,
+            str(self.space.path), self.space.name, digest, digest, False, "simulated", budget,
+            strategy, seed, trials_at_once=gpus, keep=keep,
         )  # fmt: skip
         if folder.exists():
             self.run = RunDir.open(folder)

@@ -27,8 +27,8 @@ class Times:
         return 1.7e9 + self.now + self.jump
 
 
-@pytest.mark.parametrize("budget", ["200s", "0.1gpu-h"])
-@pytest.mark.parametrize("jump", [-3600.0, 0.0, 3600.0])
+@pytest.mark.parametrize("budget", ["100s", "0.04gpu-h"])
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
 def test_a_jump_of_the_clock_changes_no_budget(tmp_path, monkeypatch, budget, jump):
     times = Times()
 
@@ -41,7 +41,7 @@ def test_a_jump_of_the_clock_changes_no_budget(tmp_path, monkeypatch, budget, ju
                 live[work.number] = work.known_epoch
                 core.on_start(work.number)
             times.now += 1.0
-            if times.now > 1040.0:
+            if times.now > 1030.0:
                 times.jump = jump
             for number in list(live):
                 live[number] += 1
@@ -59,7 +59,7 @@ def test_a_jump_of_the_clock_changes_no_budget(tmp_path, monkeypatch, budget, ju
     with session.run.lock():
         state = driver.search(session.run, prepared, view=lambda _: None)
     spent = state["budget"]
-    bounds = {"200s": ("wall_seconds", 200), "0.1gpu-h": ("spent_device_seconds", 360)}
+    bounds = {"100s": ("wall_seconds", 100), "0.04gpu-h": ("spent_device_seconds", 144)}
     key, bound = bounds[budget]
-    assert 0.85 * bound <= spent[key] <= bound + 2
+    assert 0.8 * bound <= spent[key] <= bound + 2
     assert state["finalists"][0]["final"] and state["stopped"] == "budget"

@@ -44,9 +44,9 @@ class SmallDisk:
 def test_a_search_whose_disk_is_full_again_and_again_finds_what_it_finds_without(
     tmp_path, monkeypatch, seed
 ):
-    plain = Simulation(tmp_path / "plain", "24trials", seed=seed)
+    plain = Simulation(tmp_path / "plain", "60trials", seed=seed)
     plain.go()
-    simulation = Simulation(tmp_path / "run", "24trials", seed=seed)
+    simulation = Simulation(tmp_path / "run", "60trials", seed=seed)
     source, said = random.Random(seed), []
     small = SmallDisk(monkeypatch, 1000)
     monkeypatch.setattr(disks, "LOOK_SECONDS", 0.0)
@@ -56,7 +56,7 @@ def test_a_search_whose_disk_is_full_again_and_again_finds_what_it_finds_without
         for file in simulation.run.path.rglob("*.csv"):
             assert file.read_text().endswith("\n"), "a file is whole or not there"
         again = small.points[-4:] == 4 * small.points[-1:]  # what belongs together may be much
-        small.room = source.randrange(200, 60_000 if again else 3000)
+        small.room = source.randrange(200, 20_000 if again else 2000)
 
     core.disk.refresh = make_space
     core.disk._say = said.append

@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import zipfile
-from dataclasses import replace
 
 import pytest
 
@@ -38,7 +37,6 @@ def write_checkpoints(simulation: Simulation) -> bool:
 def killed(tmp_path):
     """A search killed in its middle, two trials running, each of them with two checkpoints."""
     simulation = Simulation(tmp_path / "run", "20trials", slots=2)
-    _name_space(simulation.run)
 
     def late(s):
         write_checkpoints(s)
@@ -52,7 +50,6 @@ def killed(tmp_path):
 @pytest.fixture
 def finished(tmp_path):
     simulation = Simulation(tmp_path / "run", "12trials")
-    _name_space(simulation.run)
     _export(simulation.run, simulation.go())
     return simulation
 
@@ -68,13 +65,6 @@ def _export(run: RunDir, state) -> None:
     (run.path / "best.yaml").write_text(text)
     state["results"] = {"best": {"name": "best", "weights_from": source, **found}}
     run.write_stages(state)
-
-
-def _name_space(run: RunDir) -> None:
-    import hashlib
-
-    digest = hashlib.sha256(TEXT.encode()).hexdigest()
-    run.write_request(replace(run.request, space_digest=digest))
 
 
 def take_stock(simulation: Simulation, **how) -> list[str]:
