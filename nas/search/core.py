@@ -97,7 +97,9 @@ class Core:
         if self.ledger.begin_search():
             self._remember()
         if number in self._live:
-            self._live[number].paid_until = self._live[number].heard = self._clock()
+            live = self._live[number]
+            live.paid_until = live.heard = self._clock()
+            live.started = True
 
     def on_report(self, number: int, report: Mapping[str, Any]) -> bool:
         """An epoch's figures, a pause within one, or a fault; True: the trial is to stop."""
@@ -272,6 +274,7 @@ class Core:
 
     def _hold(self, live: Live) -> Ask:
         live.paid_until = live.heard = self._clock()
+        live.started = False
         self._live[live.ask.number] = live
         return live.ask
 

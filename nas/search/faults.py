@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,9 +80,14 @@ class Faults:
         for live in lives:
             if asleep:
                 live.heard = now
-            elif now - live.heard > self.timeout:
+            elif now - live.heard > (self.timeout if live.started else self.start_timeout):
                 late.append(live.ask.number)
         return late
+
+    @property
+    def start_timeout(self) -> float:
+        """Seconds that a worker may take to come up: no candidate runs in it yet."""
+        return max(self.timeout, TRIAL_TIMEOUT)
 
     def silence(self) -> str:
         """The cause of a hung worker's end."""
@@ -133,16 +138,21 @@ class Faults:
         return told
 
 
-def outlive(core: Core, error: str) -> bool:
-    """Ray died under all trials: they go on from their checkpoints. Whether to start it again."""
+def outlive(core: Core, error: str, hungry: Sequence[int] = ()) -> bool:
+    """Ray died under all trials: they go on from their checkpoints. Whether to start it again.
+
+    hungry: trials whose workers were killed for memory, by which Ray died
+    """
     core.run.log(f"Ray died: {error}")
+    for number in hungry:
+        core.on_death(number, error, "out_of_memory")
     core.suspend()
     if core.ending:
         return False
     if core.ledger.wall_left < RESTART_SECONDS:
         core.give_up(f"the budget left no time to start Ray again: {error}")
         return False
-    if core.faults.in_vain(core.ledger.epochs):
+    if not hungry and core.faults.in_vain(core.ledger.epochs):
         core.notes.append(f"Ray died {RESTARTS} times in a row without one epoch: {error}")
         core.interrupt("error")
         return False

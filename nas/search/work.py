@@ -41,6 +41,7 @@ class Live:
     value: float | None = None
     share: float = 0.0  # of the epoch that runs
     deaths: int = 0
+    started: bool = False  # its worker is up
     heard: float = 0.0  # when its worker gave the last sign of life
     peak_memory: float | None = None  # bytes on its device, where they are measured
     rungs: set[int] = field(default_factory=set)  # passed already

@@ -61,8 +61,14 @@ def test_a_silent_worker_is_overdue_and_a_reporting_one_is_not(tmp_path):
         clock.now = float(second)
         core.on_report(1, {"kind": "pause", "share": 0.0})
         assert core.overdue() == []
+    waiting = core.next().number
     clock.now = 61.0
     assert core.overdue() == [0]
+    for moment in range(90, 660, 30):
+        clock.now = float(moment)
+        assert waiting not in core.overdue(), "a worker may take long to come up"
+    clock.now = 660.0
+    assert waiting in core.overdue()
     assert "1 min" in core.faults.silence()
 
 

@@ -24,7 +24,7 @@ from .adapters import Over, Raised, tuner
 from .address import check_address as check_address
 from .address import survey as survey
 from .cluster import running, short_temporary_folder, sweep
-from .health import RayDied, Workers, dead_part, hush
+from .health import SHORT_OF_MEMORY, RayDied, Workers, dead_part, hush
 from .measuring import settled_there as settled_there
 from .signals import signals
 
@@ -45,7 +45,7 @@ def execute(core: Core, data: ImageData, placement: Placement, refresh: Callable
                 _session(core, data, placement, refresh, parent)
                 return
             except RayDied as death:
-                if not outlive(core, str(death)):
+                if not outlive(core, str(death), death.hungry):
                     return
 
 
@@ -59,8 +59,10 @@ def _fit(tuner: Any, workers: Workers) -> None:
         workers.kill_all()  # their trials go on elsewhere
         raise
     except Exception as error:  # Ray's own: the core's come as Raised
+        hungry = workers.killed_for_memory(str(error))
         workers.kill_all()
-        raise RayDied(dead_part() or f"{type(error).__name__}: {last_line(str(error))}") from error
+        told = SHORT_OF_MEMORY if hungry else f"{type(error).__name__}: {last_line(str(error))}"
+        raise RayDied(dead_part() or told, hungry) from error
 
 
 def _session(

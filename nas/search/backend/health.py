@@ -12,6 +12,7 @@ import platform
 import re
 import signal
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ray._private import worker as private
 
 from ..trainable import last_words_of
 
+SHORT_OF_MEMORY = "a worker was killed because the machine ran short of memory"
 LIBRARIES = (f"{os.sep}site-packages{os.sep}", sysconfig.get_paths()["stdlib"])
 VITAL = ("raylet", "gcs_server")  # the raylet is the object store's host too
 
@@ -31,7 +33,14 @@ def hush() -> None:
 
 
 class RayDied(BaseException):
-    """Leaves `fit`: there is no Ray to go on with. Not an Exception, which Tune would keep."""
+    """Leaves `fit`: there is no Ray to go on with. Not an Exception, which Tune would keep.
+
+    hungry: trials whose workers Ray killed for memory; Tune does not outlive that (Ray 2.60)
+    """
+
+    def __init__(self, told: str, hungry: Sequence[int] = ()) -> None:
+        super().__init__(told)
+        self.hungry = tuple(hungry)
 
 
 def dead_part() -> str | None:
@@ -106,9 +115,16 @@ class Workers:
             return "failed", words
         if kills > before:
             return "out_of_memory", "the kernel killed the worker: out of memory"
-        if "memory pressure" in told or "running low on memory" in told:
-            return "out_of_memory", "Ray killed the worker: the machine runs out of memory"
+        if "running low on memory" in told:
+            return "out_of_memory", SHORT_OF_MEMORY
         return "failed", _ray_words(told)
+
+    def killed_for_memory(self, told: str) -> list[int]:
+        """The trials whose workers Ray says that it killed, because memory was short."""
+        if "running low on memory" not in told:
+            return []
+        killed = {int(pid) for pid in re.findall(r"Selected to kill: .*?\bpid=(\d+)", told)}
+        return [number for number, worker in self._of.items() if worker.pid in killed]
 
     def kill_all(self) -> None:
         """Kill those of this machine, now that their Ray is dead."""
