@@ -157,7 +157,8 @@ def check_default(
         raise SpaceError(
             f"the default network has {price.params:,} parameters and takes "
             f"{show_bytes(price.memory)} to train, more than the {show_bytes(memory)} that "
-            f"a trial has of {device}; make the defaults or recipe.batch_size smaller",
+            f"a trial has of this machine's {device}; make the defaults or recipe.batch_size "
+            "smaller",
             str(space.path),
         )
 
