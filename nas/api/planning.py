@@ -37,6 +37,7 @@ from ..units import Budget, parse_budget, show_seconds
 
 DRAWN = 200  # candidates that are priced
 ALIKE = 0.2  # of the default's multiply-adds: an average this near needs no measurement of its own
+MOST_REHEARSALS = 7  # of a small budget, with other draws
 MOST_SIMULATED = 300  # trials; a larger budget is reckoned from one that holds about these
 DRIVER_SECONDS = 0.08  # of a slot between two trials: a suggestion, Ray's hand-over, the folder
 RAY_SECONDS = 3.5  # of Ray's start, beside that of the workers' Python
@@ -238,21 +239,26 @@ class _Rehearsal:
         return self.simulation.core.table.ranked()
 
 
+Rehearse = Callable[[Budget, int | None, int], _Rehearsal]
+
+
 def _search(
     prepared: Prepared, speed: Speed, starting: float, sizes: Sequence[int]
 ) -> dict[str, Any]:
     """Trials per stage, the final training, the wall seconds."""
     budget = _per_slot(parse_budget(prepared.request.budget), prepared)
     rehearse = _rehearser(prepared, speed, starting, sizes)
-    done, more, jobs = rehearse(budget, MOST_SIMULATED), 1.0, list[finals.Job]()
+    done, more, jobs = rehearse(budget, MOST_SIMULATED, 0), 1.0, list[finals.Job]()
     if done.simulation.state is None:  # too many: the driver says what share of the budget they are
         share = done.simulation.core.ledger.search_share()
         part = _part(budget, share, starting)
-        done = rehearse(part, None)
+        done = rehearse(part, None, 0)
         whole, held = _book(budget, done, starting), _book(part, done, starting)
         pairs = zip(whole.search_parts(), held.search_parts(), strict=True)
         more = min(large / max(small, 1e-9) for large, small in pairs)
         jobs = finals.forecast(done.ranked, done.reference, whole)
+    else:
+        done = _typical(done, lambda seed: rehearse(budget, None, seed))
     state, final = done.simulation.state, _final(done)
     assert state is not None
     if more > 1.0:  # of the final training, what the driver would plan under the whole budget
@@ -277,6 +283,15 @@ def _search(
         "reckoned_times": more,
         "notes": state["notes"] if more == 1.0 else [],
     }
+
+
+def _typical(done: _Rehearsal, again: Callable[[int], _Rehearsal]) -> _Rehearsal:
+    """The middle one of some: whether the best are dear is chance, and decides the reserve."""
+    held = max(1, done.simulation.core.ledger.trials)
+    more = min(MOST_REHEARSALS, MOST_SIMULATED // held) - 1
+    rehearsals = [done, *(again(seed) for seed in range(1, more + 1))]
+    rehearsals.sort(key=lambda each: each.simulation.core.ledger.trials)
+    return rehearsals[len(rehearsals) // 2]
 
 
 def _final(done: _Rehearsal) -> dict[str, Any]:
@@ -305,13 +320,11 @@ def _planned(final: dict[str, Any], jobs: Sequence[finals.Job]) -> dict[str, Any
     }
 
 
-def _rehearser(
-    prepared: Prepared, speed: Speed, starting: float, sizes: Sequence[int]
-) -> Callable[[Budget, int | None], _Rehearsal]:
+def _rehearser(prepared: Prepared, speed: Speed, starting: float, sizes: Sequence[int]) -> Rehearse:
     """Runs the driver under a budget, to its end or until there are `most` trials."""
     request = prepared.request
 
-    def rehearse(budget: Budget, most: int | None) -> _Rehearsal:
+    def rehearse(budget: Budget, most: int | None, seed: int = 0) -> _Rehearsal:
         last = starting
 
         def curve(ask: Ask, recipe: Mapping[str, Any], epoch: int) -> Report:
@@ -333,7 +346,7 @@ def _rehearser(
         with tempfile.TemporaryDirectory(prefix="nas-plan-", dir=_fast_folder()) as folder:
             simulation = Simulation(
                 prepared.space, curve, budget=budget.text, folder=Path(folder) / "run",
-                gpus=request.trials_at_once, seed=request.seed, strategy="random",
+                gpus=request.trials_at_once, seed=request.seed + seed, strategy="random",
                 epoch_seconds=pace, price=lambda network: _price(network, prepared),
             )  # fmt: skip
             simulation.clock.now = starting
