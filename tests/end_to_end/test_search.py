@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import nas as toolkit
+from nas.api.reproduction import reproduce
+from nas.cli import main
 from nas.space import parse
 
 from .conftest import Done, command, environment
@@ -186,3 +190,51 @@ def test_a_space_made_of_text_can_be_searched_and_resumed(tmp_path, monkeypatch)
     assert again.summary["trials"]["total"] == 3
     with pytest.raises(toolkit.UserError, match="contradicts the run"):
         toolkit.search(toolkit.load("resnet_cells"), resume=run.path)
+
+
+def test_each_trial_trained_again_gives_its_own_curve(searched, nas):
+    run = Path(searched[1].json["run"])
+    with (run / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    before = sorted((file, file.stat().st_mtime_ns) for file in run.rglob("*"))
+    one_of_each = {(row["stage"] == "final", row["cause"]): row["trial"] for row in rows}
+    assert {final for final, _ in one_of_each} == {True, False}
+    for number in one_of_each.values():
+        done = reproduce(run / "trials" / number / "architecture.yaml")
+        assert done.equal, done.difference
+        assert done.epochs == int(rows[int(number)]["epoch"]) or done.epochs == 1
+    told = nas("train", run / "trials" / "0" / "architecture.yaml", "--exact", "-q")
+    assert told.code == 0, told.err
+    assert "trial 0 reproduced" in told.out and "epochs equal" in told.out
+    assert sorted((file, file.stat().st_mtime_ns) for file in run.rglob("*")) == before
+
+
+def test_a_trial_that_was_trained_otherwise_is_told_where_it_differs(searched, tmp_path, nas):
+    import shutil
+
+    run = Path(searched[1].json["run"])
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run" / "trials" / "0" / "conditions.json"
+    file.write_text(file.read_text().replace('"seed": ', '"seed": 1'))
+    done = nas("train", "run/trials/0/architecture.yaml", "--exact", "--json")
+    assert done.code == 1, done.err
+    assert "epoch 1 differs: train_loss was" in done.json["difference"]
+    assert done.json["equal"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run/best.yaml", "--exact"), "is no trial's: --exact takes RUN/trials/<n>/"),
+        (("nowhere/architecture.yaml", "--exact"), "does not exist"),
+        (("run/trials/0/architecture.yaml", "--exact", "--seed", "1"), "leave --seed out"),
+        (("run/trials/0/architecture.yaml", "--exact", "--epochs", "3"), "leave --epochs out"),
+        (("run/best.yaml",), "--data is missing"),
+    ],
+)
+def test_what_cannot_be_trained_exactly_is_refused(searched, tmp_path, monkeypatch, words, said):
+    (tmp_path / "run").symlink_to(searched[1].json["run"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end, redirect_stderr(io.StringIO()) as told:
+        main(["train", *words])
+    assert end.value.code == 2 and said in told.getvalue()

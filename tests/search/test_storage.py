@@ -322,7 +322,18 @@ sys.exit(any(codes))
 """
 
 
-@pytest.mark.parametrize("trials", [25, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("url", "trials"),
+    [
+        ("journal", 25),
+        ("postgresql", 25),
+        pytest.param("sqlite", 25, marks=pytest.mark.slow),
+        pytest.param("journal", 250, marks=pytest.mark.slow),
+        pytest.param("sqlite", 250, marks=pytest.mark.slow),
+        pytest.param("postgresql", 250, marks=pytest.mark.slow),
+    ],
+    indirect=["url"],
+)
 def test_four_processes_ask_of_one_study_and_no_number_comes_twice(url, tmp_path, trials):
     prepared = prepare("tiny", "digits", "5trials", strategy="random", storage=url)
     run = create(prepared, tmp_path / "run")
