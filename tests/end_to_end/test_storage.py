@@ -149,7 +149,7 @@ def test_a_server_that_goes_for_good_ends_the_search_and_a_resume_finishes_it(
 @pytest.mark.parametrize("budget", ["8trials", "40epochs"])
 def test_two_searches_of_one_seed_agree_whatever_their_storage(nas, tmp_path, budget):
     url = f"sqlite:///{tmp_path / 'trials.db'}"
-    words = (*WORDS[:-1], "--trials-at-once", "1", "--seed", "7", "--budget", budget, "--run-dir")
+    words = (*WORDS[:-2], "--trials-at-once", "1", "--seed", "7", "--budget", budget, "--run-dir")
     for name, more in (("one", ()), ("two", ("--storage", url))):
         done = nas(*words, name, "--set", "recipe.epochs=6", *more)
         assert done.code == 0, done.err
