@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import time
 from pathlib import Path
@@ -33,31 +32,6 @@ def wait(run: Path, ended: int, process, seconds: float = 120) -> dict[int, dict
             return told
         time.sleep(0.1)
     raise AssertionError(f"fewer than {ended} trials ended in {seconds} s")
-
-
-def kill_and_resume(start, nas, tmp_path, trials, *more, between=lambda: None):
-    """Kill a search once four trials have ended, and see that a resume makes up for it."""
-    run = tmp_path / "run"
-    process = start(*WORDS, "--budget", f"{trials}trials", *more)
-    before = wait(run, 4, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    stamps = {number: _stamp(run, number) for number in before}
-    between()
-    done = nas("search", "--resume", "run", "--json")
-    assert done.code == 0, done.err
-    after = rows(run)
-    for number, row in before.items():
-        for column in ("validation", "cause", "device_seconds", "epoch"):
-            assert after[number][column] == row[column]
-        assert _stamp(run, number) == stamps[number], "a finished trial ran again"
-    assert done.json["trials"]["total"] - done.json["trials"]["infeasible"] == trials
-    spent = sum(float(row["device_seconds"]) for row in after.values())
-    assert spent == pytest.approx(done.json["budget"]["spent_device_seconds"], abs=0.5)
-
-
-def _stamp(run: Path, number: int) -> float:
-    return (run / "trials" / str(number) / "metrics.csv").stat().st_mtime
 
 
 @pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import threading
 import time
 import urllib.request
@@ -20,13 +22,38 @@ from nas.rundir import RunDir
 from nas.search import storage
 
 from ..postgresql import PASSWORD
-from .test_faults import WORDS, kill_and_resume, rows
+from .test_faults import WORDS, rows, wait
 
 
 @pytest.fixture(autouse=True)
 def forgotten():
     yield
     storage._typed.clear()
+
+
+def kill_and_resume(start, nas, tmp_path, trials, *more, between=lambda: None):
+    """Kill a search once four trials have ended, and see that a resume makes up for it."""
+    run = tmp_path / "run"
+    process = start(*WORDS, "--budget", f"{trials}trials", *more)
+    before = wait(run, 4, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    stamps = {number: _stamp(run, number) for number in before}
+    between()
+    done = nas("search", "--resume", "run", "--json")
+    assert done.code == 0, done.err
+    after = rows(run)
+    for number, row in before.items():
+        for column in ("validation", "cause", "device_seconds", "epoch"):
+            assert after[number][column] == row[column]
+        assert _stamp(run, number) == stamps[number], "a finished trial ran again"
+    assert done.json["trials"]["total"] - done.json["trials"]["infeasible"] == trials
+    spent = sum(float(row["device_seconds"]) for row in after.values())
+    assert spent == pytest.approx(done.json["budget"]["spent_device_seconds"], abs=0.5)
+
+
+def _stamp(run: Path, number: int) -> float:
+    return (run / "trials" / str(number) / "metrics.csv").stat().st_mtime
 
 
 def test_a_search_on_postgresql_survives_a_kill_and_its_password_is_nowhere(
@@ -122,7 +149,7 @@ def test_a_server_that_goes_for_good_ends_the_search_and_a_resume_finishes_it(
 @pytest.mark.parametrize("budget", ["8trials", "40epochs"])
 def test_two_searches_of_one_seed_agree_whatever_their_storage(nas, tmp_path, budget):
     url = f"sqlite:///{tmp_path / 'trials.db'}"
-    words = (*WORDS[:-1], "--trials-at-once", "1", "--seed", "7", "--budget", budget, "--run-dir")
+    words = (*WORDS[:-2], "--trials-at-once", "1", "--seed", "7", "--budget", budget, "--run-dir")
     for name, more in (("one", ()), ("two", ("--storage", url))):
         done = nas(*words, name, "--set", "recipe.epochs=6", *more)
         assert done.code == 0, done.err
