@@ -25,7 +25,6 @@ from typing import Any
 from ..errors import ShapeError
 from ..models import Cost, cost
 from ..search import finals, minimum, pilot
-from ..search.core import FEW_TRIALS
 from ..search.ledger import CLOSING_SECONDS, Ledger
 from ..search.machine import here
 from ..search.request import Prepared
@@ -199,7 +198,7 @@ def _warning(prepared: Prepared, epoch: float, found: Mapping[str, Any]) -> str 
     request, final = prepared.request, found["final"]
     budget, full = parse_budget(request.budget), _full_epochs(prepared)
     length = found["stages"][0]["epochs"]
-    few = found["trials"] < FEW_TRIALS and found["stopped"] == "budget"
+    few = found["trials"] < minimum.FEW_TRIALS and found["stopped"] == "budget"
     if not few and final["trainings"] and not final["shortened"]:
         return None
     least = minimum.smallest(

@@ -15,8 +15,7 @@ import numpy as np
 
 from ..rundir import RunDir, Status
 from ..space import Decisions
-from ..units import show_seconds
-from . import faults, finals, snapshots
+from . import faults, finals, minimum, snapshots
 from .disk import Disk
 from .ledger import FinalCost, Ledger
 from .memory import Memory
@@ -26,7 +25,6 @@ from .study import Record, Studies, Trial
 from .table import Table
 from .work import Ask, Live, Signal
 
-FEW_TRIALS = 6  # trials of trial 0's cost, below which a budget is called small
 GRACE_SECONDS = 12.0  # for running trials to report, once they are to stop
 
 
@@ -316,18 +314,9 @@ class Core:
             self._finals.reserve()
         if live.ask.number == 0 and epoch == 1:
             self._proposer.see_pace(self.table.rows[0]["epoch_seconds"])
-            self._warn_if_small(live)
-
-    def _warn_if_small(self, live: Live) -> None:
-        """After the first epoch there is a measure of what the budget holds."""
-        left, epoch_seconds = self.ledger.search_slot_seconds(), self.table.rows[0]["epoch_seconds"]
-        if left is None or left >= FEW_TRIALS * epoch_seconds * live.ask.epochs:
-            return
-        self._note(
-            f"the budget of {self.ledger.budget.text} is small for this space and data: an epoch "
-            f"of its default network takes {show_seconds(epoch_seconds)}, a trial has up to "
-            f"{live.ask.epochs}; give a larger one, or fewer epochs (--set recipe.epochs=…)"
-        )
+            few = minimum.few_trials(self.ledger, self.table.rows[0])
+            if few:
+                self._note(few)
 
     def _too_small(self, live: Live) -> str:
         seconds = live.device_seconds / self.ledger.devices_per_trial

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..units import Budget
+from ..units import Budget, show_seconds
 from .ledger import CLOSING_SECONDS, RESERVE_LEAST, SAFETY, Ledger
 
 STARTING_SECONDS = 8.0  # Ray and its workers, with torch in them: 5 to 8 s on two cores
 TRIAL_SECONDS = 0.5  # of a training on a warm worker, beside its epochs
+FEW_TRIALS = 6  # of trial 0's cost, below which a budget is called small
 SEARCHED = 4  # trials, trial 0 among them, from which one speaks of a search
 DEARER = 2.0  # than trial 0: what the candidate that is trained in full may cost
 CAUTION = 1.25  # machines are noisy
@@ -39,6 +40,22 @@ class Measured:
     def of(cls, reference: Mapping[str, Any], epoch_seconds: float | None) -> Measured:
         """By trial 0's row."""
         return cls(epoch_seconds or 0.0, reference["epochs"], reference["full_epochs"])
+
+
+def few_trials(ledger: Ledger, reference: Mapping[str, Any]) -> str | None:
+    """What to say after trial 0's first epoch where the budget holds few of its like."""
+    left, seconds, epochs = (
+        ledger.search_slot_seconds(),
+        reference["epoch_seconds"],
+        reference["epochs"],
+    )
+    if left is None or left >= FEW_TRIALS * seconds * epochs:
+        return None
+    return (
+        f"the budget of {ledger.budget.text} is small for this space and data: an epoch of its "
+        f"default network takes {show_seconds(seconds)}, a trial has up to {epochs}; give a larger "
+        "one, or fewer epochs (--set recipe.epochs=…)"
+    )
 
 
 def enough(ledger: Ledger, measured: Measured, started: float | None = None) -> str:
