@@ -59,7 +59,9 @@ def train(
         }  # fmt: skip
         raise typer.Exit(_reproduce(screen, architecture, data, fixed, view, as_json))
     if data is None:
-        raise UserError("--data is missing; such as: nas train model.yaml --data digits")
+        raise UserError(
+            f"nas train: --data is missing; such as: nas train {architecture} --data digits"
+        )
     plugins.load(plugin)
     from ..api import train as train_file
 

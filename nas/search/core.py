@@ -314,8 +314,7 @@ class Core:
             self._finals.reserve()
         if live.ask.number == 0 and epoch == 1:
             self._proposer.see_pace(self.table.rows[0]["epoch_seconds"])
-            few = minimum.few_trials(self.ledger, self.table.rows[0])
-            if few:
+            if few := minimum.few_trials(self.ledger, self.table.rows[0]):
                 self._note(few)
 
     def _too_small(self, live: Live) -> str:

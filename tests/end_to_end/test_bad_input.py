@@ -51,7 +51,7 @@ WORDS = {
     "value of a flag": ("search --json=3", r"--json.* does not take a value; .*--help"),
     "no argument": ("show", r"nas show: RUN is missing \(a run's folder, or its name in ./runs\)"),
     "no images": (PREDICT, r"nas predict: IMAGES is missing \(PNG, JPEG or .npy files\)"),
-    "no data to train on": ("train nets/plain.yaml", r"nas train: --data is missing \(a name, or a path"),
+    "no data to train on": ("train nets/plain.yaml", r"nas train: --data is missing; such as: nas train \S*plain.yaml --data digits"),
     "one argument too many": ("show a b", r"nas show: .*unexpected extra argument.*b.*; nas show --help"),
     "no space": ("search --data digits --budget 1min", r"--space is missing; such as: nas search --space tiny"),
     "no data": ("search --space tiny --budget 1min", r"--data is missing; such as"),
