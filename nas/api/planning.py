@@ -42,7 +42,7 @@ DRIVER_SECONDS = 0.08  # of a slot between two trials: a suggestion, Ray's hand-
 RAY_SECONDS = 3.5  # of Ray's start, beside that of the workers' Python
 EXPORT_SECONDS = 1.0
 MEMORY = "/dev/shm"  # a folder in memory, on Linux
-CHANCE = 2.0  # how much of a simulated result is chance, to 1 of the network's size
+CHANCE = 1.0  # how much of a simulated result is chance, to 1 of the network's size
 
 
 @dataclass(frozen=True)

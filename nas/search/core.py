@@ -78,7 +78,8 @@ class Core:
         if self._queue:
             return self._hold(self._queue.popleft())
         self.ledger.epochs_under_way = len(self._live)
-        if self.stopped is None and self.ledger.search_over():
+        over = self.ledger.search_over if self.table.rows else self.ledger.spent  # trial 0 always
+        if self.stopped is None and over():
             self._end_search("budget")
         if self.stopped is None:
             candidate = self._proposer.propose()

@@ -66,6 +66,12 @@ class Finals:
         """Plan what the budget still holds; a note where that is less than it should be."""
         self.planned = True
         entrants = self._entrants()
+        if self._rows.reference() is None and self._ledger.spent():
+            return (
+                f"the budget of {self._ledger.budget.text} was spent before the first trial could "
+                f"begin: the start took {show_seconds(self._ledger.wall_seconds)}; give a larger "
+                "one"
+            )
         if not entrants:
             return "no candidate was trained to an end: there is nothing to train in full"
         if not any(row["epoch"] for row in entrants):

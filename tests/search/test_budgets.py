@@ -49,9 +49,9 @@ class World:
         )  # fmt: skip
 
     @property
-    def most(self) -> float:
-        """What no epoch is longer than."""
-        return self.seconds * 8**self.growth * (1 + 5 * self.noise)
+    def interval(self) -> float:
+        """Between two reports; the real worker's are a second apart, whatever the epoch takes."""
+        return self.seconds / 6
 
     def simulation(self, folder: Path, budget: str) -> Simulation:
         noise = random.Random(self.seed)
@@ -62,7 +62,7 @@ class World:
             return self.seconds * size**self.growth * math.exp(noise.gauss(0, self.noise))
 
         return Simulation(
-            folder, budget, slots=self.slots, seed=self.seed, interval=self.seconds,
+            folder, budget, slots=self.slots, seed=self.seed, interval=self.interval,
             text=TEXT.replace("epochs: 18", f"epochs: {self.full}"), epoch_seconds=epoch_seconds,
         )  # fmt: skip
 
@@ -90,7 +90,7 @@ def times(budget: str, factor: float) -> str:
 
 
 def check_bounds(simulation: Simulation, bounds: Budget, world: World) -> None:
-    ledger, interval = simulation.ledger, world.seconds * (1 + 5 * world.noise)
+    ledger, interval = simulation.ledger, world.interval * (1 + 5 * world.noise)
     if bounds.wall_seconds is not None:
         assert ledger.wall_seconds <= bounds.wall_seconds + interval
     if bounds.device_seconds is not None:
@@ -103,7 +103,7 @@ def check_bounds(simulation: Simulation, bounds: Budget, world: World) -> None:
 
 @pytest.mark.parametrize(
     "seed",
-    [pytest.param(seed, marks=pytest.mark.slow if seed >= 9 else ()) for seed in range(SLOW_CASES)],
+    [pytest.param(seed, marks=pytest.mark.slow if seed >= 6 else ()) for seed in range(SLOW_CASES)],
 )
 def test_every_search_keeps_its_bounds_and_enough_for_its_finals(tmp_path, seed):
     world, source = World.drawn(seed), random.Random(seed + 1000)
@@ -158,7 +158,7 @@ def test_a_killed_session_s_wall_clock_is_known_to_its_last_report(tmp_path):
     assert second.ledger.starting_seconds == pytest.approx(20)
 
 
-@settings(max_examples=9, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(kinds=st.sampled_from(KINDS), seed=st.integers(0, 10_000))
 def test_the_smallest_useful_budget_that_is_named_searches_and_trains_in_full(
     tmp_path_factory, kinds, seed
@@ -214,3 +214,13 @@ def test_hours_of_cpu_slots_and_a_search_on_gpus_do_not_go_together():
     check_unit("2cpu-h", "cpu")
     check_unit("2gpu-h", "cpu")
     check_unit("2gpu-h", "cuda")
+
+
+def test_trial_0_begins_however_long_the_start_took(tmp_path):
+    late = Simulation(tmp_path / "late", "100s", text=TEXT.replace("epochs: 18", "epochs: 2"))
+    late.clock.now = 80.0  # past the search's part of the budget, before there is a reserve
+    state = late.go()
+    assert late.asked[0].number == 0 and state["finalists"]
+    later = Simulation(tmp_path / "later", "100s")
+    later.clock.now = 99.0
+    assert "spent before the first trial could begin" in later.go()["notes"][0]
