@@ -405,7 +405,10 @@ class Core:
             running = sum(live.ask.stage != finals.STAGE for live in self._live.values())
             if running:  # nobody waits for them who need not
                 early = self._finals.early(running)
-                return Signal.WAIT if early is None else self._begin_early(early)
+                if early is None:
+                    return Signal.WAIT
+                self._record_finals([], whole=False)
+                return self._begin_final(early)
             self._plan_finals()
         self.ledger.epochs_under_way = len(self._live)
         job = None if self.ledger.spent() else self._finals.next(self._running_finals())
@@ -422,17 +425,10 @@ class Core:
         self.run.log(f"the final training begins: {len(jobs)} trainings")
         self._remember()
 
-    def _begin_early(self, job: finals.Job) -> Ask:
-        if finals.STAGE not in self._studies.names():
-            self._record_finals([], whole=False)
-        return self._begin_final(job)
-
     def _record_finals(self, jobs: list[dict[str, Any]], *, whole: bool) -> None:
         """`whole`: all of the plan; else the search's last trials may still change it."""
-        text = self.ledger.budget.text
-        self._studies.record_finals(
-            finals.STAGE, {"budget": text, "stopped": self.stopped, "jobs": jobs, "whole": whole}
-        )
+        about = {"budget": self.ledger.budget.text, "stopped": self.stopped}
+        self._studies.record_finals(finals.STAGE, {**about, "jobs": jobs, "whole": whole})
 
     def _running_finals(self) -> list[FinalCost]:
         rows = self.table.rows
@@ -447,12 +443,7 @@ class Core:
 
     def _begin_final(self, job: finals.Job) -> Ask:
         row, decisions = self.table.rows[job.candidate], self.table.decisions(job.candidate)
-        plan = {
-            "epochs": job.epochs, "full_epochs": job.full_epochs, "digest": row["digest"],
-            "params": row["params"], "macs": row["macs"], "candidate": job.candidate,
-            "seed_index": job.seed_index, "seed": _seed(self._seed, 1 << 20, job.seed_index),
-            "decisions": decisions,
-        }  # fmt: skip
+        plan = finals.plan_of(job, row, decisions, _seed(self._seed, 1 << 20, job.seed_index))
         text = self.table.text(job.candidate)
         begun = self.table.begun_final(job)
         trial = self._studies.ask(finals.STAGE)

@@ -174,6 +174,15 @@ class Finals:
         return None
 
 
+def plan_of(job: Job, row: Row, decisions: Mapping[str, object], seed: int) -> dict[str, Any]:
+    """What the study is told of a final training; `row` is its candidate's."""
+    return {
+        "epochs": job.epochs, "full_epochs": job.full_epochs, "digest": row["digest"],
+        "params": row["params"], "macs": row["macs"], "candidate": job.candidate,
+        "seed_index": job.seed_index, "seed": seed, "decisions": decisions,
+    }  # fmt: skip
+
+
 def forecast(ranked: Sequence[Row], reference: Row | None, ledger: Ledger) -> list[Job]:
     """What the final training will be, while the search runs: the basis of the reserve.
 
