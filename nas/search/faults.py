@@ -59,7 +59,7 @@ class Faults:
         live.deaths += 1
         told = f"trial {live.ask.number}: its worker died: {last_line(error)}"
         if live.deaths > self.retries:
-            return f"{told}; after {self.retries} retries it counts as failed"
+            return f"{told}; after {self.retries} retries it is given up"
         return f"{told}; it goes on from epoch {live.epoch} (retry {live.deaths} of {self.retries})"
 
     def again(self, live: Live) -> bool:
@@ -200,11 +200,12 @@ def last_line(text: str) -> str:
 def likeness(error: str) -> str:
     """What two tracebacks share that tell of the same fault.
 
-    Addresses and numbers (shapes, pids) differ, and a deeper network passes the same place more
-    often: each place counts once.
+    Addresses and numbers (shapes, pids) differ, and so do the folders that workers unpack
+    plug-ins into; a deeper network passes the same place more often: each place counts once.
     """
-    places = dict.fromkeys(re.findall(r'^\s*File "(.+)", line (\d+), in (\S+)', error, re.M))
-    words = re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{16,}\b|\d+", "#", last_line(error))
+    named = re.sub(r'"[^"\n]*/([^"/\n]+)"', r'"\1"', error)
+    places = dict.fromkeys(re.findall(r'^\s*File "(.+)", line (\d+),? in (\S+)', named, re.M))
+    words = re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{16,}\b|\d+", "#", last_line(named))
     return f"{list(places)} {words}"
 
 

@@ -169,6 +169,11 @@ def test_a_place_tells_failures_apart_and_depth_does_not():
     shallow, deep = PLACE.format(line=3) + "E: 1", PLACE.format(line=3) * 4 + "E: 20"
     assert likeness(shallow) == likeness(deep)
     assert likeness(shallow) != likeness(PLACE.format(line=4) + "E: 1")
+    here = shallow.replace("cells.py", "/tmp/nas-plugins-a1b2/cells.py")
+    there = shallow.replace("cells.py", "/tmp/nas-plugins-zyx/cells.py")
+    assert likeness(here) == likeness(there), (
+        "each worker unpacks plug-ins into a folder of its own"
+    )
 
 
 # --- reports that lack something ------------------------------------------------------------

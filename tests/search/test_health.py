@@ -61,7 +61,7 @@ def test_a_crash_below_python_leaves_its_place(tmp_path):
     cause, error = workers.died(7, RAYS_WORDS)
     assert cause == "failed"
     last = error.splitlines()[-1]
-    assert "Segmentation fault" in last and 'cells.py", line 4 in forward' in last
+    assert "Segmentation fault" in last and "cells.py, line 4 in forward" in last
     assert not last_words_of(tmp_path, process.pid).exists()
 
 

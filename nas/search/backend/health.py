@@ -153,7 +153,8 @@ class Workers:
             return ""
         stack = [line for line in lines if line.startswith("  File ")]  # the innermost first
         own = [line for line in stack if not any(part in line for part in LIBRARIES)]
-        place = next(iter([*own, *stack]), "  at an unknown place").strip()
+        place = next(iter([*own, *stack]), "at an unknown place").strip()
+        place = re.sub(r'File ".*?([^"/]+)"', r"\1", place)  # its folder may be gone by now
         said = fatal.removeprefix("Fatal Python error: ")
         return "\n".join([*reversed(stack), f"the worker crashed: {said}, {place}"])
 
