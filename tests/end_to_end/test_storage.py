@@ -151,7 +151,7 @@ def test_two_searches_of_one_seed_agree_whatever_their_storage(nas, tmp_path, bu
     url = f"sqlite:///{tmp_path / 'trials.db'}"
     words = (*WORDS[:-2], "--trials-at-once", "1", "--seed", "7", "--budget", budget, "--run-dir")
     for name, more in (("one", ()), ("two", ("--storage", url))):
-        done = nas(*words, name, "--set", "recipe.epochs=6", *more)
+        done = nas(*words, name, "--set", "recipe.epochs=6", *more, timeout=500)
         assert done.code == 0, done.err
     one, two = (read(tmp_path / name) for name in ("one", "two"))
     assert one["trials"] == two["trials"]
