@@ -22,6 +22,7 @@ from .data import ImageData, read_images
 from .errors import DataError, RunError, SpaceError
 from .models import build
 from .models.resolving import resolved
+from .plugins import load_plugins
 from .rundir import RunDir, write_bytes, write_text
 from .space import Architecture, find, load, parse, require_architecture
 from .train import evaluation
@@ -94,12 +95,20 @@ class Model(nn.Module):
         return Prediction(label, probabilities[label], probabilities)
 
 
-def load_model(path: str | Path, weights: str | Path | None = None) -> Model:
+def load_model(
+    path: str | Path,
+    weights: str | Path | None = None,
+    *,
+    plugins: Sequence[str | Path] = (),
+) -> Model:
     """The trained network of an exported file, in evaluation mode, on the CPU.
 
-    `weights`: a state_dict; None: the .pt beside the file. Raises SpaceError where the file has
-    no `data:` block, RunError where the weights are missing or are of another network.
+    `weights`: a state_dict; None: the .pt beside the file. `plugins`: the Python files with its
+    operators, where it has some of your own (the run folder's `plugins/` keeps copies). Raises
+    SpaceError where the file has no `data:` block, RunError where the weights are missing or are
+    of another network.
     """
+    load_plugins(plugins)
     architecture = require_architecture(load(path))
     data = architecture.data
     missing = [key for key in DATA_KEYS if key not in data]

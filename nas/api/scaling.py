@@ -73,11 +73,21 @@ def plan(work: Scaling) -> dict[str, Any]:
                  for point, made in _affordable(work)],
         "ratios": [{"phi": phi, **_row(_by(work, published, phi))}
                    for phi in range(compound.LARGEST_PHI + 1)],
-        "sizes": [{"phi": phi, **_row(compound.scaled(
-            work.architecture, {"width": width, "depth": depth, "resolution": pixels},
-            work.image, work.batch))}
-            for phi, (width, depth, pixels) in enumerate(compound.PUBLISHED_SIZES)],
+        "sizes": _published(work),
     }  # fmt: skip
+
+
+def _published(work: Scaling) -> list[dict[str, Any]]:
+    """The network with the widths, depths and pixels of B0 to B7; they mean nothing to a network
+    of other images than B0's."""
+    if work.image["size"] != list(compound.PUBLISHED_SIZES[0][2:]) * 2:
+        return []
+    rows = []
+    for phi, (width, depth, pixels) in enumerate(compound.PUBLISHED_SIZES):
+        own = {"width": width, "depth": depth, "resolution": pixels}
+        made = compound.scaled(work.architecture, own, work.image, work.batch)
+        rows.append({"phi": phi, **_row(made)})
+    return rows
 
 
 def train_grid(
@@ -144,7 +154,13 @@ def parse_ratios(text: str) -> Ratios:
         raise UserError(
             f"--ratios {text!r} must be alpha,beta,gamma, each from 1 to 4, such as 1.2,1.1,1.15"
         )
-    return Ratios(*numbers)
+    ratios = Ratios(*numbers)
+    if abs(ratios.product - compound.TARGET) > compound.TOLERANCE:
+        raise UserError(
+            f"--ratios {text}: alpha · beta² · gamma² is {ratios.product:.3g}, and must be 2 ± 0.1 "
+            "(each step of phi doubles the multiply-adds), such as 1.2,1.1,1.15"
+        )
+    return ratios
 
 
 def write_files(

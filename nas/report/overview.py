@@ -178,7 +178,7 @@ def where(plan: Mapping[str, Any]) -> str:
 
 
 def many(number: int | None) -> str:
-    """A count that may be astronomical: 12,288, 3.4e+18; None: a continuum."""
+    """A count that may be astronomical: 2,592,487,296, 3.4e+18; None: a continuum."""
     if number is None:
         return "a continuum of"
-    return f"{number:,}" if number < 10**9 else f"{float(number):.2g}"
+    return f"{number:,}" if number < 10**15 else f"{float(number):.2g}"

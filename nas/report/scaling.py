@@ -29,7 +29,10 @@ def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
     note = f"alpha · beta² · gamma² = 2 ± 0.1, up to {show_amount(plan['macs'])} multiply-adds"
     section(console, "Grid of phi = 1", table, note)
     show_series(console, "With 1.2, 1.1, 1.15 (Tan and Le 2019, section 5.3)", plan["ratios"])
-    show_series(console, "With the published widths, depths and pixels of B0 to B7", plan["sizes"])
+    if plan["sizes"]:
+        show_series(
+            console, "With the published widths, depths and pixels of B0 to B7", plan["sizes"]
+        )
 
 
 def show_series(console: Console, title: str, rows: Sequence[Row]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -167,12 +168,18 @@ def _range(ends: Sequence[float] | None) -> str:
     return low if low == high else f"{low} … {high}"
 
 
+def plugin_options(run: str) -> str:
+    """` --plugin FILE` for each file that the run was begun with: by its copy in the folder."""
+    files = sorted((Path(run) / "plugins").glob("*.py"))
+    return "".join(f" --plugin {shlex.quote(near(str(file)))}" for file in files)
+
+
 def next_commands(found: Found) -> list[tuple[str, str]]:
     """What to type next, and why."""
     run, data = shlex.quote(near(found["run"])), shlex.quote(near(found["data"]))
     commands = []
     if found["best"] is not None:
-        best = shlex.quote(near(found["best"]["architecture"]))
+        best = shlex.quote(near(found["best"]["architecture"])) + plugin_options(found["run"])
         commands += [
             (f"nas predict {best} IMAGE…", "labels for images"),
             (f"nas test {best} --data {data}", "accuracy, per class, confusion matrix"),

@@ -80,6 +80,7 @@ def test_the_grid_is_trained_and_the_best_point_written(nas, small, tmp_path):
         (("efficientnet_b0", "--macs", "401M", "--dry-run"), "no point of the grid fits"),
         (("efficientnet_b0", "--macs", "much", "--dry-run"), "--macs much"),
         (("efficientnet_b0", "--ratios", "1.2,1.1"), "must be alpha,beta,gamma"),
+        (("efficientnet_b0", "--ratios", "2,2,2"), "is 32, and must be 2 ± 0.1"),
         (("efficientnet_b0",), "give --data and --budget"),
     ],
 )

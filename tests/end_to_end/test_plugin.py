@@ -54,6 +54,9 @@ def test_a_cell_of_ones_own_is_searched_exported_and_used(tmp_path: Path, nas) -
     assert more.code == 0, more.err
     assert more.json["trials"]["total"] == 4
 
+    said = nas("show", "run").out
+    assert "nas test run/best.yaml --plugin run/plugins/cells.py" in said
+
     np.save(tmp_path / "image.npy", np.zeros((8, 8), np.uint8))
     label = nas("predict", "run/best.yaml", "image.npy", "--plugin", str(copy), "--json")
     assert label.code == 0, label.err
