@@ -176,7 +176,8 @@ def _measure(prepared: Prepared, networks: Sequence[Architecture]) -> pilot.Pilo
 
 def _speed(measured: pilot.Pilot, networks: Sequence[tuple[Cost, int]], data: Any) -> Speed:
     """The line through the measured epochs; with one of them, all of it by multiply-adds."""
-    images, trial = len(data.train), statistics.fmean(pace.trial for pace in measured.paces)
+    # a hiccup of the machine in the one trial that a pace is of is no trial's own time
+    images, trial = len(data.train), min(pace.trial for pace in measured.paces)
     points = [
         (float(price.macs * images), float(-(-images // batch)), pace.epoch)
         for (price, batch), pace in zip(networks, measured.paces, strict=True)

@@ -157,7 +157,7 @@ def main() -> None:
     torch.set_num_threads(work.threads)
     load_plugins(work.plugins)
     # a worker's imports, and what torch itself loads with its first step, before the clock runs
-    next(itertools.islice(_moments(work.architectures[0], work, 0, 0.0), 1, None), None)
+    next((done for _, done in _moments(work.architectures[0], work, 0, 0.0) if done > 0), None)
     _tell({})
     sys.stdin.readline()
     for text in work.architectures:
