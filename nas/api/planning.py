@@ -405,6 +405,9 @@ def _book(budget: Budget, done: _Rehearsal, starting: float) -> Ledger:
         started=0.0,
     )  # fmt: skip
     book.begin_search()
-    book.device_seconds = core.ledger.device_seconds  # by which a budget of trials is judged
+    rows = [row for row in core.table.rows.values() if row["stage"] != finals.STAGE]
+    if budget.trials is not None and not book.timed:  # finals are judged by the search's epochs
+        share = budget.trials / max(core.ledger.trials, 1)
+        book.epochs = round(share * sum(row["epoch"] for row in rows))
     book.reserve([job.cost for job in finals.forecast(done.ranked, done.reference, book)])
     return book

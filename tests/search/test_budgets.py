@@ -161,7 +161,7 @@ def test_a_killed_session_s_wall_clock_is_known_to_its_last_report(tmp_path):
     assert second.ledger.starting_seconds == pytest.approx(20)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(kinds=st.sampled_from(KINDS), seed=st.integers(0, 10_000))
 def test_the_smallest_useful_budget_that_is_named_searches_and_trains_in_full(
     tmp_path_factory, kinds, seed
@@ -199,7 +199,7 @@ def test_a_small_budget_shortens_the_coarse_trials_and_not_the_final_ones(tmp_pa
     assert lengths[0] == 5 and 1 <= lengths[5] < 5
     assert state["stages"][0]["epochs"] == lengths[5]
     assert all(entry["epochs"] == 30 for entry in state["finalists"])
-    large = Simulation(tmp_path / "large", "2000s", text=text)
+    large = Simulation(tmp_path / "large", "500s", text=text)
     large.go()
     assert all(ask.epochs == 5 for ask in large.asked if ask.stage == "coarse")
 
