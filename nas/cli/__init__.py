@@ -9,6 +9,7 @@ import threading
 import time
 
 STARTED = time.monotonic()  # a budget's wall clock runs from here
+INTERRUPTED = False  # by SIGINT or SIGTERM
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -20,6 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)  # a cluster's pre-emption, like Ctrl-C
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else: it is ignored
+            signal.signal(signal.SIGINT, _interrupt)
     try:
         code = _run(arguments)
     except NasError as error:  # one sentence and an exit code, no traceback
@@ -35,7 +38,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _interrupt(*_: object) -> None:
+    """Code that is being loaded may swallow the exception: whoever begins to work asks again."""
+    global INTERRUPTED
+    INTERRUPTED = True
     raise KeyboardInterrupt
+
+
+def check_interrupt() -> None:
+    """Raise the KeyboardInterrupt that was swallowed before."""
+    if INTERRUPTED:
+        raise KeyboardInterrupt
 
 
 def _run(arguments: list[str] | None) -> int:

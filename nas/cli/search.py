@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from ..errors import UserError
-from . import STARTED
+from . import STARTED, check_interrupt
 from .plugins import Plugins
 from .streams import WIDE, console, gone, lasting, print_json, result_alone
 
@@ -145,6 +146,9 @@ def search(
                 session = _resumed(output, resume, budget, given)
             else:
                 session = _begun(output, space, data, budget, run_dir, asked)
+            if session.prepared is not None:
+                importlib.import_module("..search.backend", __package__)
+            check_interrupt()  # what was swallowed while all that was loaded
             code = _carry_out(output, session)
         except KeyboardInterrupt:  # outside the search itself, which handles it: nothing is lost
             if session is None:

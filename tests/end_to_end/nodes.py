@@ -54,6 +54,7 @@ class Nodes:
             *(first if host == HEAD else [f"--address={self.address}"]),
         ]  # fmt: skip
         own = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        own["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"  # a search in this process has set it to 0
         with (self.folder / f"{host}.log").open("wb") as log:
             self._processes[host] = subprocess.Popen(
                 words, cwd="/", stdout=log, stderr=log, stdin=subprocess.DEVNULL,

@@ -80,6 +80,7 @@ def epochs(run: Path, number: int) -> list[dict[str, str]]:
         return []
 
 
+@pytest.mark.slow
 def test_trials_run_on_both_nodes_and_their_files_come_home(nodes, tmp_path):
     words = ("--budget", "4trials", "--set", "recipe.epochs=3")
     process = begin(nodes, tmp_path, *words)
@@ -146,6 +147,7 @@ SMALL = ("--space", "tiny", "--data", "digits", "--budget", "3trials", "--set", 
         ((), False, "the cluster asks for Ray's token: set RAY_AUTH_MODE=token"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_what_a_cluster_cannot_give_is_refused(nodes, tmp_path, words, token, said):
     done = ask(nodes, tmp_path, *SMALL, "--ray-address", nodes.address, *words, token=token)
     assert done.code == 2, done.err

@@ -90,9 +90,23 @@ def test_a_signal_before_the_first_trial_is_answered_too(start, nas, tmp_path, w
         assert nas("show", "run", "--json").json["state"] == "interrupted"
 
 
-def test_an_interrupt_while_something_is_loaded_leaves_its_exit_code(nas, tmp_path):
-    """Python ends itself by SIGINT after one within an `exec` of text: imports are full of them."""
-    (tmp_path / "slow.py").write_text('exec("raise KeyboardInterrupt")\n')
+WHILE_LOADED = {
+    # Python ends itself by SIGINT after one within an `exec` of text: imports are full of them
+    "within exec": 'exec("raise KeyboardInterrupt")',
+    "swallowed": """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(1)
+except BaseException:
+    pass
+""",
+}
+
+
+@pytest.mark.parametrize("how", WHILE_LOADED)
+def test_an_interrupt_while_something_is_loaded_leaves_its_exit_code(nas, tmp_path, how):
+    (tmp_path / "slow.py").write_text(WHILE_LOADED[how])
     done = nas(*WORDS, "--budget", "20trials", "--plugin", "slow.py", "--json")
     assert done.code == 130, done.err
     assert done.json["stopped"] == "interrupted"

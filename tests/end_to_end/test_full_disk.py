@@ -67,6 +67,7 @@ def check_whole(run: Path) -> None:
     assert all(isinstance(json.loads(line), dict) for line in lines[:-1])
 
 
+@pytest.mark.slow
 def test_it_waits_for_space_goes_on_and_stops_cleanly_when_none_comes(
     start, nas, tmp_path, monkeypatch
 ):
