@@ -85,7 +85,7 @@ def smallest(
     at_once = min(slots, SEARCHED)
     kept = final * SAFETY * (DEARER if slots > 1 else 1 + DEARER)
     wall = _with_reserve(search / at_once, kept)
-    wall = CAUTION * wall + CLOSING_SECONDS + max(STARTING_SECONDS, started)
+    wall = CAUTION * (wall + max(STARTING_SECONDS, started)) + CLOSING_SECONDS
     device = _with_reserve(search, final * SAFETY * (1 + DEARER)) * devices_per_trial
     epochs = _with_reserve(SEARCHED * measured.coarse_epochs, 2 * measured.full_epochs)
     return Budget(

@@ -120,14 +120,15 @@ def _no_start(prepared: Prepared, ledger: Ledger, left: float) -> str:
     )
     space = prepared.space
     first = fill(space, space.default()) if isinstance(space, Space) else space
-    pace = pilot.measure(
+    piloted = pilot.measure(
         [first], prepared.data.without_test(), device=here(request.device), slots=1,
         threads=prepared.placement.threads, plugins=[Path(name) for name in request.plugins],
         most_seconds=PILOT_SECONDS,
-    ).paces[0]  # fmt: skip
+    )  # fmt: skip
     full = Recipe.from_mapping(first.recipe).epochs
-    measured = minimum.Measured(pace.epoch, stages.coarse(()).epochs(full), full)
-    return said + minimum.enough(ledger, measured, started)
+    measured = minimum.Measured(piloted.paces[0].epoch, stages.coarse(()).epochs(full), full)
+    # a worker's first step waits for what torch loads with it, in the trial's own time
+    return said + minimum.enough(ledger, measured, started + piloted.ready)
 
 
 def environment(request: Request) -> dict[str, Any]:
