@@ -29,6 +29,7 @@ from ..search.ledger import CLOSING_SECONDS, Ledger
 from ..search.machine import here
 from ..search.request import Prepared
 from ..search.simulated import Report, Simulation, trained
+from ..search.trainable import PAUSE_SECONDS
 from ..search.work import Ask
 from ..space import Architecture, Space, count, draw, fill
 from ..train.recipe import Recipe
@@ -42,6 +43,7 @@ DRIVER_SECONDS = 0.08  # of a slot between two trials: a suggestion, Ray's hand-
 RAY_SECONDS = 3.5  # of Ray's start, beside that of the workers' Python
 EXPORT_SECONDS = 1.0
 MEMORY = "/dev/shm"  # a folder in memory, on Linux
+PAUSES = 8  # of a simulated epoch of the default network, at the most
 CHANCE = 1.0  # how much of a simulated result is chance, to 1 of the network's size
 
 
@@ -347,13 +349,17 @@ def _rehearser(prepared: Prepared, speed: Speed, starting: float, sizes: Sequenc
             simulation = Simulation(
                 prepared.space, curve, budget=budget.text, folder=Path(folder) / "run",
                 gpus=request.trials_at_once, seed=request.seed + seed, strategy="random",
-                epoch_seconds=pace, price=lambda network: _price(network, prepared),
+                epoch_seconds=pace, interval=interval,
+                price=lambda network: _price(network, prepared),
             )  # fmt: skip
             simulation.clock.now = starting
             simulation.go(lambda s: most is not None and s.core.ledger.trials >= most)
         return _Rehearsal(simulation, last)
 
-    default_batch = _batch(default_network(prepared.space))
+    first = default_network(prepared.space)
+    default_batch = _batch(first)
+    # a worker's second, but for long epochs, whose pauses would be all that is simulated
+    interval = max(PAUSE_SECONDS, speed.epoch(_price(first, prepared).macs, default_batch) / PAUSES)
     return rehearse
 
 
