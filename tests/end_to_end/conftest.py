@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,6 +48,11 @@ def nas(tmp_path: Path) -> Callable[..., Done]:
     return run
 
 
+def _listening() -> None:
+    """A shell's background processes, and their children, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path: Path):
     """Begin `nas …` in a process group of its own; killed at the end of the test."""
@@ -56,6 +62,7 @@ def start(tmp_path: Path):
         process = subprocess.Popen(
             command(*words), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, env=environment(), start_new_session=True, stdin=subprocess.DEVNULL,
+            preexec_fn=_listening,
         )  # fmt: skip
         begun.append(process)
         return process
