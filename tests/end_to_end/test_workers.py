@@ -18,7 +18,7 @@ SPACE = """
 name: faulty
 network:
   - {op: conv, channels: 8, kernel: 3}
-  - {op: faulty, name: cell, fault: !choice [none, FAULTS], units: UNITS}
+  - {op: own_faulty, name: cell, fault: !choice [none, FAULTS], units: UNITS}
   - {op: global_pool}
   - {op: linear}
 recipe: {lr: 0.05, epochs: 2, batch_size: 256}

@@ -20,7 +20,7 @@ Fault = Literal[
 ]  # fmt: skip
 
 
-@operator("faulty")
+@operator("own_faulty")
 class Faulty(nn.Module):
     """The identity, times a learned scale, but for its `fault`. `units` tell candidates apart."""
 

@@ -16,7 +16,7 @@ PLUGIN = Path(__file__).parent / "faulty_cells.py"
 TEXT = """
 network:
   - {op: conv, channels: 8, kernel: 3}
-  - {op: faulty, fault: FAULT}
+  - {op: own_faulty, fault: FAULT}
   - {op: global_pool}
   - {op: linear}
 recipe: {lr: 0.05, epochs: 2, batch_size: 256, augment: AUGMENT}
