@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .options import Constants, CpusPerTrial, Device, GpusPerTrial, TrialsAtOnce
 from .plugins import Plugins
 from .search import Output, constants, look
 from .streams import console, result_alone
@@ -21,24 +22,12 @@ def plan(
     budget: Annotated[
         str | None, typer.Option(help="90min, 50gpu-h, 200trials, or several.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="Put a constant there: recipe.epochs=20. Repeatable.",
-        ),
-    ] = None,
+    set_: Constants = None,
     seed: Annotated[int | None, typer.Option(help="Of the draws that are priced (0).")] = None,
-    trials_at_once: Annotated[
-        int | None, typer.Option(help="As many as there are devices, or CPUs, by default.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or mps; a GPU where there is one.")
-    ] = None,
-    gpus_per_trial: Annotated[
-        float | None, typer.Option(help="1 by default; 0.25: four trials share a GPU.")
-    ] = None,
+    trials_at_once: TrialsAtOnce = None,
+    device: Device = None,
+    gpus_per_trial: GpusPerTrial = None,
+    cpus_per_trial: CpusPerTrial = None,
     plugin: Plugins = None,
     as_json: Annotated[
         bool,
@@ -54,7 +43,8 @@ def plan(
     """
     options = {
         "seed": seed, "device": device, "trials_at_once": trials_at_once,
-        "gpus_per_trial": gpus_per_trial, "constants": constants(set_), "plugins": plugin,
+        "gpus_per_trial": gpus_per_trial, "cpus_per_trial": cpus_per_trial,
+        "constants": constants(set_), "plugins": plugin,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
     with result_alone(as_json) as result:

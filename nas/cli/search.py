@@ -13,6 +13,7 @@ import typer
 
 from ..errors import UserError
 from . import STARTED, check_interrupt
+from .options import Constants, CpusPerTrial, Device, GpusPerTrial, TrialsAtOnce
 from .plugins import Plugins
 from .streams import WIDE, console, gone, lasting, print_json, result_alone
 
@@ -37,33 +38,15 @@ def search(
         str | None,
         typer.Option(help="90min, 50gpu-h, 200trials, or several: the first one reached ends it."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="Put a constant there: recipe.epochs=20. Repeatable.",
-        ),
-    ] = None,
+    set_: Constants = None,
     strategy: Annotated[
         str | None, typer.Option(help="Who proposes the trials: tpe (default) or random.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything that is random (0).")] = None,
-    trials_at_once: Annotated[
-        str | None,
-        typer.Option(metavar="N|auto", help="As many as there are devices, or CPUs, by default."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or mps; a GPU where there is one.")
-    ] = None,
-    gpus_per_trial: Annotated[
-        str | None,
-        typer.Option(metavar="X|auto", help="1 by default; 0.25: four trials share a GPU."),
-    ] = None,
-    cpus_per_trial: Annotated[
-        str | None,
-        typer.Option(metavar="N|auto", help="CPUs, and threads; an even share by default."),
-    ] = None,
+    trials_at_once: TrialsAtOnce = None,
+    device: Device = None,
+    gpus_per_trial: GpusPerTrial = None,
+    cpus_per_trial: CpusPerTrial = None,
     ray_address: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Join a Ray cluster that runs: auto or host:port."),

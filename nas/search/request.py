@@ -65,11 +65,7 @@ def prepare(
 ) -> Prepared:
     """Check everything that was asked, before a folder or a GPU is touched. Raises UserError."""
     load_plugins(plugins)
-    parse_budget(budget)
-    STRATEGIES.get(strategy)
-    parse_keep(keep)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise UserError(f"--seed {seed} must be between 0 and {2**32 - 1}")
+    _check_words(budget, strategy, keep, seed)
     wish = _wish(trials_at_once, gpus_per_trial, cpus_per_trial)
     address, nodes = _reach(ray_address)
     device = pick_cluster_device(device, nodes) if address else pick_device(device)
@@ -80,8 +76,10 @@ def prepare(
     memory = device_memory(device, nodes)
     check_default(loaded, images, device, memory)
     storages.check(storage)
-    measuring = _measuring(address, nodes, loaded, images, device, plugins)
-    place = placing.place(wish, device, nodes, address=address, memory=memory, settled=measuring)
+    place = placing.place(
+        wish, device, nodes, address=address, memory=memory,
+        settled=_measuring(address, nodes, loaded, images, device, plugins),
+    )  # fmt: skip
     check_default(loaded, images, device, place.memory)
     request = Request(
         space=file,
@@ -90,16 +88,11 @@ def prepare(
         source_digest=_digest(source),
         shipped=shipped() in Path(file).parents,
         data=locate(data),
-        budget=budget,
-        strategy=strategy,
-        seed=seed,
-        device=device,
-        trials_at_once=place.trials_at_once,
-        gpus_per_trial=place.gpus_per_trial,
+        budget=budget, strategy=strategy, seed=seed, device=device, keep=keep,
+        trials_at_once=place.trials_at_once, gpus_per_trial=place.gpus_per_trial,
         cpus_per_trial=place.cpus_per_trial if cpus_per_trial or wish.auto else 0,
         auto=wish.auto,
         ray_address=address or "",
-        keep=keep,
         constants=dict(constants or {}),
         plugins=_distinct(plugins),
         storage=storage,
@@ -107,8 +100,16 @@ def prepare(
         deterministic=deterministic,
         retries=_retries(retries),
         trial_timeout=parse_timeout(trial_timeout),
-    )
+    )  # fmt: skip
     return Prepared(request, loaded, images, place)
+
+
+def _check_words(budget: str, strategy: str, keep: str, seed: object) -> None:
+    parse_budget(budget)
+    STRATEGIES.get(strategy)
+    parse_keep(keep)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UserError(f"--seed {seed} must be between 0 and {2**32 - 1}")
 
 
 def reopen(
