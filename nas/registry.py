@@ -72,7 +72,7 @@ class Setting:
 
     kinds   of "int", "float" (an int will do), "bool", "str", "pair" (two ints, [h, w]),
             "ints" (a list of ints), "list", "mapping" (its keys are `fields`), "null", and
-            "relative" (the `xK` of channels)
+            "relative" (the `xK` of channels, and their `classes`)
     allowed the values that a "str" may take; empty: any
     low, high  inclusive bounds of numbers (each of a pair's or list's too); `above` an exclusive
             lower bound
@@ -117,7 +117,7 @@ class Setting:
         if "float" in self.kinds:
             words.append("a number" + self._bounds())
         if "relative" in self.kinds:
-            words.append("xK (K times the row's input)")
+            words.append("xK (K times the row's input) or classes (as many as the data have)")
         if "str" in self.kinds:
             words.append("one of " + ", ".join(self.allowed) if self.allowed else "a word")
         if "bool" in self.kinds:
@@ -159,14 +159,17 @@ class Setting:
         return None
 
     def _text_fault(self, value: str) -> str | None:
+        if "relative" in self.kinds and value == "classes":
+            return None
         if "relative" in self.kinds and value[:1] == "x":
             try:
                 good = 0 < float(value[1:]) < float("inf")
             except ValueError:
                 good = False
             return None if good else "must be xK with K a number above 0, such as x2 or x0.5"
+        words = ("classes",) if "relative" in self.kinds else self.allowed
         if "str" not in self.kinds or (self.allowed and value not in self.allowed):
-            near = hint(value, self.allowed) if self.allowed and "str" in self.kinds else ""
+            near = hint(value, words)
             return f"must be {self.wanted()}{near if 'did you mean' in near else ''}"
         return None
 

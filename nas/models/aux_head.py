@@ -84,6 +84,7 @@ class AuxHead(nn.Module):
     ) -> None:  # fmt: skip
         tally.need_image()
         side = Tally(tally.channels, tally.height, tally.width)
+        side.look_at(tally.image_h, tally.image_w)
         image = side.kept
         if form == "v1":
             side.height = side.width = POOLED

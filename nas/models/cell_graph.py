@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from .cell_operations import (
+    LARGEST_KERNEL,
     FactorizedReduction,
     count_operation,
     count_reduction,
     make_operation,
+    need_kernels,
     price,
     reduction_price,
 )
@@ -148,6 +150,8 @@ def count_cell(
     kind = norm_kind(norm)
     if kind == "lrn":
         Tally(1, 1, 1).response_norm(norm)  # refuses what it does not take
+    if tally.image_least < LARGEST_KERNEL:
+        need_kernels(tally, (name for edges in graph.nodes for name, _ in edges))
     how = (padding, kind, act)
     if tally.__class__ is Tally:
         _count(tally, graph, width, stride, combine, how)

@@ -10,6 +10,7 @@ A cell asks for the price of few different operations many times: `price` rememb
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
@@ -60,6 +61,15 @@ CONVOLUTIONS: dict[str, tuple[Layer, ...]] = {
 }
 POOLS = {"avg_pool_3x3": 3, "max_pool_3x3": 3, "max_pool_5x5": 5, "max_pool_7x7": 7}
 OPERATIONS = ("none", "skip", *CONVOLUTIONS, *POOLS)
+LARGEST_KERNEL = 7
+
+
+def need_kernels(tally: Tally, names: Iterable[str]) -> None:
+    """Raise Misfit where a convolution has a kernel larger than the network's images."""
+    for name in names:
+        for layer in CONVOLUTIONS.get(name, ()):
+            kernel = layer.kernel
+            tally.need_kernel(*((kernel, kernel) if isinstance(kernel, int) else kernel))
 
 
 # ---------------------------------------------------------------------------------- modules

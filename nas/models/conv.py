@@ -24,7 +24,7 @@ from .settings import (
     SameChannels,
     Stride,
 )
-from .tally import Tally, is_none
+from .tally import Misfit, Tally, is_none
 
 
 class SameTFConv2d(nn.Conv2d):
@@ -212,4 +212,10 @@ class Depthwise(Conv):
     @staticmethod
     def cost(tally: Tally, channels: int | None, **settings: Any) -> None:  # type: ignore[override]
         before = tally.channels
+        if channels and channels % before:
+            near = max(1, round(channels / before)) * before
+            raise Misfit(
+                f"channels {channels} must be a multiple of its {before} input channels, such as "
+                f"{near}; a pointwise row behind it may have any number"
+            )
         Conv.cost(tally, channels or before, groups=before, **settings)

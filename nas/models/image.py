@@ -99,16 +99,17 @@ def with_fitting_size(
     low, high = min(size), 2 * max(size)
     while high <= LARGEST_TRIED and not fits(high):
         low, high = high, 2 * high
+    remedy = error.__cause__.remedy
     text = f"{error}; the image is {size[0]}x{size[1]}"
     if high > LARGEST_TRIED:  # a network for one size alone, such as LeNet-5's 32
         high = next((side for side in range(1, MOST_SCANNED) if fits(side)), high)
         if high < MOST_SCANNED:
             return _with_place(f"{text}: {high}x{high} fits", error)
-        return _with_place(f"{text}; take out a stride or a pool", error)
+        return _with_place(f"{text}; {remedy}", error)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)
-    text += f": at least {high}x{high} fits, or take out a stride or a pool"
+    text += f": at least {high}x{high} fits, or {remedy}"
     return _with_place(text, error)
 
 

@@ -43,9 +43,51 @@ def measured_cost(
     The first measurement of a setting builds the module. Raises Misfit where that, or its forward
     pass, fails on this shape.
     """
-    remembered: dict[object, Measured | str] = {}
+    ask = _asker(module, context)
 
     def cost(tally: Tally, **settings: Any) -> None:
+        found = ask(tally, settings)
+        if isinstance(found, str):
+            raise Misfit(found)
+        _book(tally, found)
+
+    return cost
+
+
+def checked_cost(
+    cost: Callable[..., Any], module: Callable[..., nn.Module], context: tuple[str, ...]
+) -> Callable[..., None]:
+    """The `cost` that a plug-in states, held against the module itself: shape and parameters.
+
+    Raises Misfit where they differ. A module that cannot be measured is taken at its word; so are
+    multiply-adds, which may be those of operations that the measurement does not know.
+    """
+    ask = _asker(module, context)
+
+    def checked(tally: Tally, **settings: Any) -> None:
+        found, before = ask(tally, settings), tally.params
+        cost(tally, **settings)
+        if isinstance(found, str):
+            return
+        shape = (tally.channels,) if tally.flat else (tally.channels, tally.height, tally.width)
+        params = tally.params - before
+        if (shape, params) != (found.shape, found.params):
+            said, is_so = ("x".join(map(str, each)) for each in (shape, found.shape))
+            raise Misfit(
+                f"its cost states {params} parameters and an output of {said}, but its module has "
+                f"{found.params} and {is_so}: mend `cost`, or leave it out, and it is measured"
+            )
+
+    return checked
+
+
+def _asker(
+    module: Callable[..., nn.Module], context: tuple[str, ...]
+) -> Callable[[Tally, Mapping[str, Any]], Measured | str]:
+    """Measures a module where a tally stands, each question once: the figures, or what failed."""
+    remembered: dict[object, Measured | str] = {}
+
+    def ask(tally: Tally, settings: Mapping[str, Any]) -> Measured | str:
         tally_knows = {
             "in_channels": tally.channels,
             "size": (tally.height, tally.width),
@@ -63,12 +105,9 @@ def measured_cost(
             if "previous" in context:
                 shapes.append(_shape_of(tally.previous) if tally.previous else shape)
             remembered[key] = _measure(lambda: module(**known, **settings), shapes)
-        found = remembered[key]
-        if isinstance(found, str):
-            raise Misfit(found)
-        _book(tally, found)
+        return remembered[key]
 
-    return cost
+    return ask
 
 
 def _shape_of(place: Place) -> tuple[int, ...]:

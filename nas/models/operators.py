@@ -4,7 +4,7 @@ The class is written for any PyTorch user. The builder knows three things by its
 those that `__init__` names; every other parameter is a setting of the row, its type and default
 read from the annotation (see `settings.py`; plain `int`, `float`, `bool` and `Literal` work too).
 A static `cost(tally, **settings)` below `forward` prices it by arithmetic; without one it is
-measured (see `measured.py`).
+measured (see `measured.py`). A plug-in's `cost` is held against its module, shape and parameters.
 
     in_channels  channels of the row's input
     size         (height, width) of the row's input
@@ -37,7 +37,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from torch import nn
 
 from ..registry import REQUIRED, SIGNATURES, Registry, Setting, Signature
-from .measured import measured_cost
+from .measured import checked_cost, measured_cost
 from .settings import Channels
 
 KNOWN_BY_BUILDER = (
@@ -106,15 +106,17 @@ def operator(name: str, wrapping: Wrapping | None = None) -> Callable[[M], M]:
         if "classes" in context:  # a setting to `cost` and `__init__`, filled in by `table`
             context = tuple(key for key in context if key != "classes")
             defaults["classes"] = REQUIRED
+        composite = any(key in settings for key in COMPOSITE)
+        aside = getattr(module, "aside", False)
         cost: Callable[..., Any] = getattr(module, "cost", None) or measured_cost(module, context)
+        if hasattr(module, "cost") and _is_foreign(module, context) and not (composite or aside):
+            cost = checked_cost(cost, module, context)
         make: Callable[..., nn.Module] = module
         if wrapping is not None:
             settings |= wrapping.settings
             defaults |= {key: setting.default for key, setting in wrapping.settings.items()}
             context = tuple(dict.fromkeys((*context, *wrapping.context)))
             cost, make = wrapping.cost(cost), wrapping.make(module)
-        composite = any(key in settings for key in COMPOSITE)
-        aside = getattr(module, "aside", False)
         made = Operator(name, module, make, cost, defaults, context, composite, aside)
         OPERATORS.add(name, made)
         about = (inspect.getdoc(module) or "").split("\n")[0]
@@ -122,6 +124,11 @@ def operator(name: str, wrapping: Wrapping | None = None) -> Callable[[M], M]:
         return module
 
     return register
+
+
+def _is_foreign(module: type, context: tuple[str, ...]) -> bool:
+    """Whether it is a plug-in's, and can be measured: what its cost alone knows, cannot."""
+    return not module.__module__.startswith("nas.models") and "out_channels" not in context
 
 
 def setting_of(hint: Any, default: object) -> Setting:
@@ -141,6 +148,12 @@ def _setting(module: type, key: str, hint: Any, default: object) -> Setting:
         return setting_of(Channels, default)
     if hint in PLAIN:
         return replace(PLAIN[hint], default=default)
+    if hint is None:
+        example = f"{key}: {type(default).__name__}" if type(default) in PLAIN else f"{key}: int"
+        raise TypeError(
+            f"{module.__name__}.{key} has no annotation: a setting states what it takes, such as "
+            f"{example}; int, float, bool, Literal of words, or one of nas/models/settings.py"
+        )
     raise TypeError(
         f"{module.__name__}.{key} is annotated {hint!r}: an operator's settings are int, float, "
         "bool, Literal of words, or an annotation of nas/models/settings.py"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from ..space import Architecture, parse, require_architecture
 from ..space.rewriting import rewritten
 from .image import image_size, resized
-from .pricing import cost
 from .scaling import scale_rows, scaled_by
-from .table import table
+from .table import Row
+from .tally import Tally
+from .walk import walk
 
 
 def resolved(
@@ -20,17 +24,21 @@ def resolved(
     """The same network without `scaling`: repeats, channels and resolution as whole numbers.
 
     `size`: of the images that it is for; compound scaling of their resolution becomes a row
-    `resize`. None: the file's own `input` is scaled. Relative channels of the network's own rows
-    become numbers too; those of rows within rows stay.
+    `resize`. None: the file's own `input` is scaled. Relative channels become numbers too.
     """
     if not architecture.scaling:
         return architecture
-    network = scale_rows(architecture.network, scaled_by(architecture))
-    price = cost(architecture, classes=classes, channels=channels, size=size)
-    widths = {row.name: row.shape[0] for row in price.rows}
-    for row in table(architecture, classes):
-        if isinstance(network[row.at[0]].get("channels"), str) and len(row.at) == 1:
-            network[row.at[0]]["channels"] = widths[row.name]
+    network = scale_rows(architecture, scaled_by(architecture))
+    height, width = image_size(architecture, size)
+    rows: list[Row] = []
+    walk(
+        architecture,
+        classes,
+        Tally(channels, height, width),
+        resize=resized(architecture, size),
+        on_row=lambda row, _: rows.append(row),
+    )
+    _write_widths(network, rows)
     target = resized(architecture, size)
     first = None if target is None else {"name": "resize", "op": "resize", "size": list(target)}
     assumed = None
@@ -39,3 +47,17 @@ def resolved(
         assumed = height if height == width else None
     text = rewritten(architecture, network, first=first, drop=["scaling"], input_size=assumed)
     return require_architecture(parse(text, path=architecture.path))
+
+
+def _write_widths(entries: Sequence[dict[str, Any]], rows: Sequence[Row]) -> None:
+    """Put the numbers that walking found in the place of `xK`, in rows within rows too."""
+    for row in rows:
+        entry = entries[row.at[-1]]
+        if entry["op"] != row.operator.name:  # a row that was added on the way
+            continue
+        if isinstance(entry.get("channels"), str) and entry["channels"] != "classes":
+            entry["channels"] = row.settings["channels"]
+        inner = [entry.get("rows", ()), *entry.get("branches", ())]
+        walked = [row.settings.get("rows", ()), *row.settings.get("branches", ())]
+        for its_entries, its_rows in zip(inner, walked, strict=True):
+            _write_widths(its_entries, its_rows)

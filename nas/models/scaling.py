@@ -2,7 +2,8 @@
 
 Depth multiplies the rows that state `repeat`, and a dense block's `layers`, rounded up. Width
 multiplies absolute channels (inner widths and a dense block's growth too), to multiples of 8 and
-never below 90 %; relative ones follow by themselves, the classifier stays.
+never below 90 %; relative ones follow by themselves, the classifier stays. Where `groups` have to
+divide a width, it is rounded to their multiples.
 Resolution is the side of the image that the file assumes, in pixels; real data override it.
 """
 
@@ -15,10 +16,12 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..space import Architecture
+from .operators import OPERATORS
 from .tally import Misfit
 
 PAPER = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}  # section 3.3: found by a grid at phi = 1
 CLASSIFIERS = frozenset({"linear", "dropconnect", "rbf"})  # where a row states no channels
+UNGROUPED_FIRST = frozenset({"bottleneck"})  # its `groups` are those of its second convolution
 LARGEST_FACTOR = 1000.0
 MOST_REPEATS = 1000  # as of a `repeat` itself
 GROWTH_WITHIN = 0.1  # the paper's own come to 1.92 for 2
@@ -89,32 +92,75 @@ def _power(base: float, phi: float) -> float:
     return power
 
 
-def scale_rows(network: Sequence[Mapping[str, Any]], by: Factors) -> list[dict[str, Any]]:
-    """The rows with repeats and absolute channels multiplied; the originals stay as they are.
+def scale_rows(architecture: Architecture, by: Factors) -> list[dict[str, Any]]:
+    """The network's rows with repeats and absolute channels multiplied.
 
     Raises Misfit for more repetitions than a row may have.
     """
-    head = _head(network)
-    return [dict(row) if row is head else _scaled_row(row, by) for row in network]
+    network = architecture.network
+    return _scaled_rows(network, by, architecture.defaults, 1, head=_head(network))
 
 
-def _scaled_row(row: Mapping[str, Any], by: Factors) -> dict[str, Any]:
+Row = Mapping[str, Any]
+
+
+def _scaled_rows(
+    rows: Sequence[Row], by: Factors, defaults: Row, wanted: int, head: Row | None = None
+) -> list[dict[str, Any]]:
+    """`wanted`: what must divide the channels that the last row puts out."""
+    scaled = []
+    for row in reversed(rows):
+        known = {**OPERATORS.get(row["op"]).defaults, **defaults, **row}
+        own = _divides_input(known)
+        if "repeat" in row:  # it is its own follower
+            wanted = math.lcm(wanted, own)
+        scaled.append(dict(row) if row is head else _scaled_row(row, by, defaults, wanted, known))
+        wanted = own if _sets_channels(known) else math.lcm(wanted, own)
+    return scaled[::-1]
+
+
+def _scaled_row(row: Row, by: Factors, defaults: Row, wanted: int, known: Row) -> dict[str, Any]:
     scaled = dict(row)
     for key in ("repeat", "layers"):
         if key in row:
             scaled[key] = scale_repeat(row[key], by.depth)
-    for key in ("channels", "width", "growth"):
+    inner, whole = _divides(known)
+    for key, step in (("channels", math.lcm(whole, wanted)), ("width", inner), ("growth", 1)):
         if isinstance(row.get(key), int):
-            scaled[key] = scale_channels(row[key], by.width)
+            scaled[key] = scale_channels(row[key], by.width, step)
         elif isinstance(row.get(key), list):  # a width for each inner layer
             scaled[key] = [scale_channels(one, by.width) for one in row[key]]
     if "widths" in row:
         scaled["widths"] = [scale_channels(width, by.width) for width in row["widths"]]
     if "rows" in row:
-        scaled["rows"] = [_scaled_row(inner, by) for inner in row["rows"]]
+        scaled["rows"] = _scaled_rows(row["rows"], by, defaults, wanted)
     if "branches" in row:
-        scaled["branches"] = [[_scaled_row(r, by) for r in rows] for rows in row["branches"]]
+        scaled["branches"] = [_scaled_rows(r, by, defaults, wanted) for r in row["branches"]]
     return scaled
+
+
+def _divides(known: Row) -> tuple[int, int]:
+    """What must divide a row's inner width, and what its output channels."""
+    groups = known.get("groups") or 1
+    if groups == 1 or "width" not in known:
+        return 1, groups
+    if known["width"] is not None:
+        return groups, _divides_input(known)
+    return groups, math.lcm(groups * (known.get("expansion") or 1), _divides_input(known))
+
+
+def _sets_channels(row: Row) -> bool:
+    """Whether its output's channels are its own, whatever its input's are."""
+    inner = row.get("branches") or [row.get("rows") or ()]
+    return bool(row.get("channels")) or all(any(map(_sets_channels, rows)) for rows in inner)
+
+
+def _divides_input(known: Row) -> int:
+    """What must divide the channels of a row's input: the groups of what meets it first."""
+    firsts = [rows[0] for rows in known.get("branches") or [known.get("rows") or ()] if rows]
+    if firsts:
+        return math.lcm(*map(_divides_input, firsts))
+    return 1 if known["op"] in UNGROUPED_FIRST else known.get("groups") or 1
 
 
 def _head(network: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -141,13 +187,16 @@ def scale_repeat(repeat: int, depth: float) -> int:
     return scaled
 
 
-def scale_channels(channels: int, width: float) -> int:
-    """`channels · width` to the nearest multiple of 8, the next one where that loses over 10 %."""
+def scale_channels(channels: int, width: float, multiple: int = 1) -> int:
+    """`channels · width` to the nearest multiple of 8, the next one where that loses over 10 %.
+
+    multiple  what must divide it besides
+    """
     if width == 1:
         return channels
-    exact = channels * width
-    rounded = max(8, int(exact + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * exact else rounded
+    exact, step = channels * width, math.lcm(8, multiple)
+    rounded = max(step, int(exact + step / 2) // step * step)
+    return rounded + step if rounded < 0.9 * exact else rounded
 
 
 def relative_channels(text: str, before: int) -> int:

@@ -38,7 +38,7 @@ class Row(NamedTuple):
 def table(architecture: Architecture, classes: int) -> list[Row]:
     """The file's rows.
 
-    Raises SpaceError where there are none, one's name is torch's, or the first is relative.
+    Raises SpaceError where there are none, or one's name is torch's.
     """
     network = architecture.network
     if not network:
@@ -46,30 +46,11 @@ def table(architecture: Architecture, classes: int) -> list[Row]:
     if architecture.scaling:
         by = scaled_by(architecture)
         try:
-            network = scale_rows(network, by)
+            network = scale_rows(architecture, by)
         except Misfit as misfit:
             where = architecture.section_where("scaling")
             raise ShapeError(f"scaling: {misfit}", where) from misfit
-    rows = _Table(architecture, classes).rows(network, ())
-    _check_first(architecture, rows)
-    return rows
-
-
-def _check_first(architecture: Architecture, rows: Sequence[Row]) -> None:
-    """What comes first states its channels: a multiple of the image's would hang on the data."""
-    first = rows[0]
-    relative = first.settings.get("channels")
-    if relative.__class__ is str:
-        raise ShapeError(
-            f"row {first.name!r} ({first.operator.name}): channels {relative} on the first row "
-            "would be a multiple of the image's channels, which the data bring along; state a "
-            "number, such as channels: 16",
-            architecture.where(*first.at),
-        )
-    if first.operator.composite:
-        for inner in first.settings.get("branches") or [first.settings["rows"]]:
-            if inner:
-                _check_first(architecture, inner)
+    return _Table(architecture, classes).rows(network, ())
 
 
 class _Table:
@@ -91,6 +72,8 @@ class _Table:
             at = (*before, index)
             if "classes" in settings:
                 settings["classes"] = self._classes
+            if settings.get("channels") == "classes":
+                settings["channels"] = self._classes
             if op.composite:
                 self._nest(settings, at)
             elif op.name in CLASSIFIERS and settings["channels"] is None:

@@ -11,13 +11,19 @@ from __future__ import annotations
 from typing import Any
 
 Place = tuple[int, int, int, bool, bool, int, int, int, int]
+ANY_SIZE = 1 << 30
 
 
 class Misfit(Exception):
-    """Shapes that do not fit; `small`: a larger image would. The caller adds row and line."""
+    """Shapes that do not fit; `small`: a larger image would, or else `remedy`.
 
-    def __init__(self, message: str, *, small: bool = False) -> None:
-        self.small = small
+    The caller adds row and line.
+    """
+
+    def __init__(
+        self, message: str, *, small: bool = False, remedy: str = "take out a stride or a pool"
+    ) -> None:
+        self.small, self.remedy = small, remedy
         super().__init__(message)
 
 
@@ -38,15 +44,17 @@ class Tally:
     largest                   values of the largest tensor
     view_h, view_w            receptive field: how much of the image one value sees, in pixels
     jump_h, jump_w            how far apart neighbouring values look, in pixels
+    image_h, image_w          size of the network's images: no kernel may be larger, not even over
+                              padding, though it may be than a map; any size until `look_at`
     """
 
     # whether steps that repeat or grow by a rule may be summed up instead of walked one by one
     sums_up = True
 
     __slots__ = (
-        "activated", "activations", "buffers", "channels", "flat", "height", "jump_h", "jump_w",
-        "kept", "largest", "macs", "params", "pending", "previous", "side_params", "view_h",
-        "view_w", "width",
+        "activated", "activations", "buffers", "channels", "flat", "height", "image_h",
+        "image_least", "image_w", "jump_h", "jump_w", "kept", "largest", "macs", "params",
+        "pending", "previous", "side_params", "view_h", "view_w", "width",
     )  # fmt: skip
 
     def __init__(self, channels: int, height: int, width: int) -> None:
@@ -56,6 +64,7 @@ class Tally:
         self.kept = self.largest = channels * height * width
         self.view_h = self.view_w = self.jump_h = self.jump_w = 1
         self.previous: Place | None = None
+        self.look_at(ANY_SIZE, ANY_SIZE)
 
     # ------------------------------------------------------------------ state
     def state(self) -> tuple[object, ...]:
@@ -142,6 +151,22 @@ class Tally:
         if self.flat:
             raise Misfit(f"needs an image, but its input is a vector of {self.channels} values")
 
+    def look_at(self, height: int, width: int) -> None:
+        """Say what size the network's images have."""
+        self.image_h, self.image_w, self.image_least = height, width, min(height, width)
+
+    def need_kernel(self, height: int, width: int) -> None:
+        """Raise Misfit for a kernel larger than the network's images: weights that see nothing.
+
+        A pool with 'same' padding has none, and is then a global one.
+        """
+        if height > self.image_h or width > self.image_w:
+            raise Misfit(
+                f"kernel {height}x{width} is larger than the image",
+                small=True,
+                remedy="take a smaller kernel",
+            )
+
     # ------------------------------------------------------------------ layers
     def conv(
         self,
@@ -163,7 +188,13 @@ class Tally:
             area = 1  # most layers of a bottleneck: nothing moves
         else:
             self.window(kernel, stride, dilation, padding)
-            area = kernel * kernel if kernel.__class__ is int else kernel[0] * kernel[1]
+            if kernel.__class__ is not int:
+                self.need_kernel(*kernel)
+                area = kernel[0] * kernel[1]
+            else:
+                if kernel > self.image_least:
+                    self.need_kernel(kernel, kernel)
+                area = kernel * kernel
         weights = before // groups * channels * area
         pixels = self.height * self.width
         values = channels * pixels
@@ -307,6 +338,12 @@ def groups_fault(groups: int, before: int, channels: int) -> str:
 
 
 def _window_fault(height: int, width: int, kernel: Any, stride: Any, padding: Any) -> str:
+    step_h, step_w = (stride, stride) if stride.__class__ is int else stride
+    if height < step_h or width < step_w:
+        return (
+            f"its input is {height}x{width}, which stride {_text(stride)} would bring under one "
+            "pixel"
+        )
     return (
         f"its input is {height}x{width}, too small for kernel {_text(kernel)}, "
         f"stride {_text(stride)}, padding {_text(padding)}"

@@ -52,6 +52,7 @@ def walk(
     if resize is not None:
         name = free("resize", {row.name for row in rows})
         rows.insert(0, Row((0,), name, OPERATORS.get("resize"), {"size": resize}, None))
+    tally.look_at(*(resize or (tally.height, tally.width)))
     walking = (walker or Walk)(architecture, rows, tally, make)
     children = walking.rows(rows, on_row)
     _check_end(architecture, classes, tally)
@@ -68,7 +69,7 @@ def _check_end(architecture: Architecture, classes: int, tally: Tally) -> None:
     if tally.channels != classes or tally.height * tally.width != 1:
         end = "end it with the rows {op: global_pool} and {op: linear}"
         if tally.height * tally.width == 1 and not tally.flat:
-            end = f"give its last convolution channels: {classes}, or {end}"
+            end = f"give its last convolution channels: classes, or {end}"
         raise ShapeError(
             f"the network ends with {tally.shape()}, but the data have {classes} classes: {end}",
             architecture.where(len(architecture.network) - 1),
@@ -91,6 +92,7 @@ class Walk:
         self._units = units(rows) if make else 0
         self._unit = 0  # units with a `drop_path` so far
         self._is_output = False  # whether the present tensor is one: the image is not
+        self._own_width = False  # whether a row has set the channels: the image's are the data's
 
     def chain(self, children: Children) -> nn.Sequential:
         """The modules one after the other, in a plain nn.Sequential where that is enough."""
@@ -98,8 +100,11 @@ class Walk:
         return nn.Sequential(children) if plain else Chain(children)
 
     def nested(self, rows: Sequence[Row]) -> nn.Sequential:
-        """Rows within a row, for its `cost`."""
-        return self.chain(self.rows(rows))
+        """Rows within a row, for its `cost`: each list of them starts from the row's input."""
+        before = self._own_width
+        children = self.rows(rows)
+        self._own_width = before
+        return self.chain(children)
 
     def rows(self, rows: Sequence[Row], on_row: OnRow | None = None) -> Children:
         """Every row of a list, closed where it leaves a raw sum."""
@@ -120,6 +125,7 @@ class Walk:
 
     def row(self, row: Row, children: Children) -> None:
         """One row with its repetitions, added to `children`. Raises ShapeError."""
+        start = self._tally.channels
         try:
             if row.operator.aside and row.settings.get("of"):
                 here = self._tally.place()
@@ -128,6 +134,8 @@ class Walk:
                 self._tally.go(here)
             else:
                 self._repeat(row, children)
+            if self._tally.channels != start or row.settings.get("channels"):
+                self._own_width = True
             if row.name in self._read and len(row.at) == 1:
                 self._places[row.name] = self._tally.place()
         except Misfit as misfit:
@@ -167,6 +175,11 @@ class Walk:
         """Take the tally through one repetition; returns what `_build` needs of it."""
         operator, settings, tally = row.operator, row.settings, self._tally
         if settings.get("channels").__class__ is str:
+            if not self._own_width:
+                raise Misfit(
+                    f"channels {settings['channels']} would be a multiple of the image's channels, "
+                    "which the data bring along; state a number, such as channels: 16"
+                )
             settings["channels"] = relative_channels(settings["channels"], tally.channels)
         if repetition:
             _settle(row)

@@ -32,8 +32,8 @@ def test_an_image_too_small_for_the_strides_names_the_smallest_that_fits() -> No
     halving = "  - {name: a, op: conv, channels: 8, stride: 2}\n"
     rows = halving + halving.replace("a,", "b,") + halving.replace("a,", "c,") + HEAD
     assert refused(rows, size=4) == (
-        "broken.yaml:5: row 'c' (conv): its input is 1x1, too small for kernel 3, stride 2, "
-        "padding same; the image is 4x4: at least 5x5 fits, or take out a stride or a pool"
+        "broken.yaml:5: row 'c' (conv): its input is 1x1, which stride 2 would bring under "
+        "one pixel; the image is 4x4: at least 5x5 fits, or take out a stride or a pool"
     )
     architecture = parse(HEADER + rows)
     assert cost(architecture, classes=10, channels=3, size=5).rows[2].shape == (8, 1, 1)
@@ -45,8 +45,11 @@ def test_an_image_too_small_for_the_strides_names_the_smallest_that_fits() -> No
         ("{op: max_pool, kernel: 3}", 2, "3x3"),
         ("{op: conv, channels: 4, kernel: 7, padding: valid}", 5, "7x7"),
         ("{op: conv, channels: 4, kernel: [1, 7], padding: valid}", (6, 5), "7x7"),
-        ("{op: stem, kind: imagenet, channels: 4}", 1, "3x3"),
+        ("{op: stem, kind: imagenet, channels: 4}", 1, "7x7"),
         ("{op: conv, channels: 4, kernel: 600, padding: valid}", 500, "600x600"),
+        ("{op: conv, channels: 4, kernel: 9}", 8, "9x9"),
+        ("{op: residual, channels: 4, kernel: 5}", (5, 4), "5x5"),
+        ("{op: dag, width: 4, nodes: [[{op: sep_conv_7x7, from: input}]]}", 6, "7x7"),
     ],
 )
 def test_the_smallest_image_named_is_the_smallest_that_fits(
@@ -57,6 +60,15 @@ def test_the_smallest_image_named_is_the_smallest_that_fits(
     side = int(smallest.split("x")[0])
     cost(parse(HEADER + rows), classes=10, channels=3, size=side)
     refused(rows, size=side - 1)
+
+
+def test_a_kernel_may_be_larger_than_a_map_but_not_than_the_image() -> None:
+    rows = "  - {op: max_pool}\n  - {op: max_pool}\n  - {op: conv, channels: 4, kernel: 7}\n"
+    cost(parse(HEADER + rows + HEAD), classes=10, channels=3, size=8)  # on a map of 2x2
+    assert refused(rows + HEAD, size=6) == (
+        "broken.yaml:5: row 'conv' (conv): kernel 7x7 is larger than the image; the image is 6x6: "
+        "at least 7x7 fits, or take a smaller kernel"
+    )
 
 
 def test_a_window_that_no_image_fits_is_refused_without_a_suggestion() -> None:
@@ -73,12 +85,21 @@ def test_a_window_that_no_image_fits_is_refused_without_a_suggestion() -> None:
         ("{rows: [{op: pointwise, channels: x4}]}", 3, "'pointwise' (pointwise)"),
         ("branches:\n      - [{op: conv, channels: 4}]\n      - [{op: conv, channels: x1}]", 5,
          "'conv' (conv)"),
+        ("{op: max_pool}\n  - {name: b, op: conv, channels: x2}", 4, "'b' (conv)"),
     ],
 )  # fmt: skip
-def test_relative_channels_on_the_first_row_are_refused(row: str, line: int, named: str) -> None:
+def test_relative_channels_of_the_image_are_refused(row: str, line: int, named: str) -> None:
     text = refused(f"  - {row}\n{HEAD}")
     assert text.startswith(f"broken.yaml:{line}: row {named}: channels x")
     assert "state a number, such as channels: 16" in text
+
+
+def test_a_depthwise_row_says_what_its_channels_may_be() -> None:
+    rows = "  - {name: a, op: conv, channels: 8}\n  - {op: depthwise, channels: 20}\n"
+    assert refused(rows + HEAD) == (
+        "broken.yaml:4: row 'depthwise' (depthwise): channels 20 must be a multiple of its 8 input "
+        "channels, such as 16; a pointwise row behind it may have any number"
+    )
 
 
 def test_groups_that_do_not_divide_are_answered_with_those_that_do() -> None:

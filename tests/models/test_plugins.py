@@ -91,6 +91,54 @@ def test_a_forward_that_fails_is_a_misfit_of_that_shape(tmp_path: Path) -> None:
         cost(architecture, classes=5, channels=3, size=7)
 
 
+STATED = """
+from torch import nn
+
+from nas.models import operator
+
+
+@operator("{name}")
+class Stated(nn.Module):
+    def __init__(self, in_channels: int, channels: int = 8):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x)
+
+    @staticmethod
+    def cost(tally, channels):
+        tally.conv(channels, {cost})
+"""
+
+
+def test_a_cost_that_its_module_does_not_bear_out_is_refused(tmp_path: Path) -> None:
+    for name, words in (
+        ("3, bias=True", None),
+        ("3", "states 648 parameters and an output of 12x16x16, but its module has 660"),
+        (
+            "3, 2, bias=True",
+            "an output of 12x8x8, but its module has 660 and 12x16x16: mend `cost`",
+        ),
+    ):
+        path = tmp_path / f"own_stated{len(name)}.py"
+        path.write_text(STATED.format(name=path.stem, cost=name))
+        load_plugins([path])
+        architecture = network(path.stem)
+        if words is None:
+            assert cost(architecture, classes=5, channels=3, size=16).rows[1].params == 660
+        else:
+            with pytest.raises(ShapeError, match=words):
+                cost(architecture, classes=5, channels=3, size=16)
+
+
+def test_a_setting_without_annotation_is_told_so(tmp_path: Path) -> None:
+    path = cell(tmp_path, "own_untold")
+    path.write_text(path.read_text().replace("kernel: int = 3", "kernel=3"))
+    with pytest.raises(UserError, match=r"Cell\.kernel has no annotation: .* such as kernel: int"):
+        load_plugins([path])
+
+
 def test_the_same_text_is_loaded_once_and_a_taken_name_refused(tmp_path: Path) -> None:
     path = cell(tmp_path, "own_twice")
     (tmp_path / "copy").mkdir()

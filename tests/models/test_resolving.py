@@ -18,12 +18,13 @@ network:
   # the stem
   - {name: stem, op: conv, channels: 16, stride: 2}  # half the size
   - name: body
-    op: {bottleneck: {expansion: 2, width: 12}}
+    op: {bottleneck: {width: 12}}
     channels: 24
     repeat: 2
   - name: mix
     repeat: 1
     branches: [[{op: pointwise, channels: 8}], [{op: conv, channels: 16, repeat: 2}]]
+  - {name: inner, repeat: 2, rows: [{op: conv, channels: x0.5}, {op: conv, channels: x1.5}]}
   - {name: wide, op: conv, channels: x1.5} # relative
   - {op: global_pool}
   - {op: linear}
@@ -53,7 +54,8 @@ def test_the_resolved_file_is_the_same_network(scaling: str, size: Any, where: s
     assert [(k, v.shape) for k, v in states[0].items()] == [
         (k, v.shape) for k, v in states[1].items()
     ]
-    assert all(isinstance(row.get("channels", 0), int) for row in plain.network)
+    inner = next(row for row in plain.network if row["name"] == "inner")["rows"]
+    assert all(isinstance(row.get("channels", 0), int) for row in [*plain.network, *inner])
     assert "# the stem" in plain.text and "# half the size" in plain.text
     assert resolved(plain, size, **known) is plain
 

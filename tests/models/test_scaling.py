@@ -52,6 +52,40 @@ def test_channels_never_lose_more_than_a_tenth() -> None:
             assert found >= min(0.9 * channels * percent / 100, 8)
 
 
+def test_groups_divide_what_is_scaled() -> None:
+    assert scale_channels(128, 1.1, 32) == 128
+    assert scale_channels(240, 1.5, 3) == 360
+    for channels in range(32, 400, 32):
+        for percent in range(50, 300, 7):
+            found = scale_channels(channels, percent / 100, 24)
+            assert found % 24 == 0
+            assert found >= 0.9 * channels * percent / 100
+
+
+@pytest.mark.parametrize("name", ["resnext50_32x4d", "resnext101_32x8d", "shufflenet_v1_g3"])
+@pytest.mark.parametrize("width", [0.6, 1.1, 1.21, 1.5])
+def test_networks_with_groups_are_scaled(name: str, width: float) -> None:
+    whole, scaled = load(name), load(name, constants={"scaling.width": width})
+    prices = [cost(each, classes=1000, channels=3) for each in (whole, scaled)]
+    assert prices[1].macs == pytest.approx(prices[0].macs * width**2, rel=0.35)
+    named = {row["name"]: row for row in scaled.network if "groups" in row}
+    assert named
+
+
+def test_rows_before_grouped_ones_are_rounded_to_their_groups() -> None:
+    rows = [
+        {"name": "a", "op": "conv", "channels": 12},
+        {"op": "max_pool"},
+        {"rows": [{"op": "conv", "channels": 24, "groups": 3}], "repeat": 2},
+        {"op": "residual", "channels": 20, "groups": 5},
+        {"op": "global_pool"},
+        {"op": "linear"},
+    ]
+    file = parse(json.dumps({"network": rows, "scaling": {"width": 1.5}}))
+    found = {row.name: row.shape[0] for row in cost(file, classes=10, channels=3, size=32).rows}
+    assert (found["a"], found["rows"], found["residual"]) == (24, 120, 40)
+
+
 def test_repeats_are_rounded_up() -> None:
     assert [scale_repeat(n, 1.2) for n in (1, 2, 3, 4, 5)] == [2, 3, 4, 5, 6]
     assert scale_repeat(10, 1.1) == 11  # 11.000000000000002 in floating point
@@ -110,6 +144,12 @@ def test_scaling_out_of_proportion_is_refused_at_once(scaling: str, words: str) 
     with pytest.raises(ShapeError, match=words) as caught:
         cost(architecture, classes=10, channels=3, size=32)
     assert "big.yaml:2: scaling: " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["all_cnn_c", "nin", "resnetv2_50", "squeezenet1_0"])
+def test_a_convolution_that_classifies_fits_any_number_of_classes(name: str) -> None:
+    found = cost(load(name), classes=7, channels=3)
+    assert found.rows[-1].shape in ((7,), (7, 1, 1))
 
 
 @pytest.mark.parametrize("name", ["all_cnn_c", "nin", "resnetv2_50", "squeezenet1_0"])
