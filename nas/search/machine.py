@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from . import container
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,15 @@ def this_machine() -> Node:
 
 def available_cpus() -> int:
     """CPUs that this process may use, not those that the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    affine = hasattr(os, "sched_getaffinity")
+    cpus = len(os.sched_getaffinity(0)) if affine else os.cpu_count() or 1
+    return min(cpus, container.cpu_limit() or cpus)
 
 
 def machine_memory() -> int:
-    """Bytes of this machine's main memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of this machine's main memory, those that this container may have."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(there, container.memory_limit() or there)
 
 
 def device_memory(device: str, nodes: Sequence[Node] = ()) -> int:
@@ -113,6 +117,11 @@ def counted(number: int, noun: str) -> str:
 def here(device: str) -> str:
     """The device for what the driver itself does: a cluster's GPUs may be nowhere near."""
     return "cpu" if device == "cuda" and not torch.cuda.is_available() else device
+
+
+def gpus_here(device: str, gpus: int) -> int:
+    """Of so many GPUs for one training, those that there are for what the driver itself does."""
+    return max(1, min(gpus, torch.cuda.device_count())) if device == "cuda" else 1
 
 
 def _known_device(asked: str) -> None:
