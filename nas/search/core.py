@@ -97,7 +97,7 @@ class Core:
             self._remember()
         if number in self._live:
             live = self._live[number]
-            live.paid_until = live.heard = self._clock()
+            live.paid_until, live.heard = self.disk.working_seconds(), self._clock()
             live.started = True
 
     def on_report(self, number: int, report: Mapping[str, Any]) -> bool:
@@ -107,7 +107,7 @@ class Core:
             return True
         self._charge(live)
         self.disk.told(number, report)
-        live.heard = live.paid_until
+        live.waiting, live.heard = "full" in report, self._clock()
         self.ledger.epochs_under_way = len(self._live) + len(self._queue) - 1
         self._look_for_stop()
         if report["kind"] == "failed":
@@ -272,16 +272,20 @@ class Core:
         return Ask(number, stage, text, plan["epochs"], plan["seed"], folder, known_epoch, stopping)
 
     def _hold(self, live: Live) -> Ask:
-        live.paid_until = live.heard = self._clock()
-        live.started = False
+        live.paid_until, live.heard = self.disk.working_seconds(), self._clock()
+        live.started = live.waiting = False
         self._live[live.ask.number] = live
         return live.ask
 
     # --- reports ------------------------------------------------------------------------
 
     def _charge(self, live: Live) -> None:
-        now = self._clock()
-        live.device_seconds += self.ledger.charge(now - live.paid_until)
+        """Since its last report; a trial that waits for space on the disk does no work."""
+        now = self.disk.working_seconds()
+        if live.waiting:
+            self.ledger.waiting_seconds += now - live.paid_until
+        else:
+            live.device_seconds += self.ledger.charge(now - live.paid_until)
         live.paid_until = now
 
     def _book(self, live: Live) -> None:

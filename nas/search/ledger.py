@@ -31,6 +31,7 @@ class Ledger:
     """Counts against a Budget. `clock` is monotonic seconds; `wall_before` earlier sessions'.
 
     starting_seconds  of wall clock, spent before a session's first trial began
+    waiting_seconds   of trials' slots, spent waiting for space on a full disk: no device time
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Ledger:
         self.epochs_under_way = 0  # of the trials that run on: counted at their ends
         self._session = wall_before
         self.starting_seconds = starting_before
+        self.waiting_seconds = 0.0
         self._begun = False
         self._reserve: tuple[FinalCost, ...] | None = None
 

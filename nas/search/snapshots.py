@@ -60,6 +60,7 @@ def state(
             "spent_device_seconds": round(ledger.device_seconds, 3),
             "wall_seconds": round(ledger.wall_seconds, 3),
             "starting_seconds": round(ledger.starting_seconds, 3),
+            "waiting_seconds": round(ledger.waiting_seconds, 3),
             "reserved_final_seconds": round(ledger.reserved_device_seconds, 3),
         },
         "trials": table.counts(),

@@ -35,7 +35,8 @@ class Live:
 
     ask: Ask
     trial: Trial
-    paid_until: float = 0.0
+    paid_until: float = 0.0  # by `Disk.working_seconds`
+    waiting: bool = False  # for space on its disk, as its worker said last
     device_seconds: float = 0.0
     epoch: int = 0
     value: float | None = None

@@ -128,6 +128,45 @@ def test_while_a_worker_cannot_write_no_trial_begins_and_then_it_goes_on(tmp_pat
     assert "is full" in log and "goes on" in log
 
 
+def test_waiting_for_space_is_no_device_time(tmp_path, monkeypatch):
+    """By the worker, which says so; and by the driver, which stands still with all its trials."""
+    monkeypatch.setattr(disks, "LOOK_SECONDS", 0.0)
+    simulation = Simulation(tmp_path / "run", "20trials", slots=1)
+    core, clock = simulation.core, simulation.clock
+    ask = core.next()
+    core.on_start(ask.number)
+    clock.now += 5.0
+    full = {"kind": "pause", "share": 1.0, "full": str(tmp_path)}
+    core.on_report(ask.number, full)
+    for _ in range(100):
+        clock.now += 1.0
+        core.on_report(ask.number, full)
+    clock.now += 1.0
+    core.on_report(ask.number, {"kind": "epoch", "epoch": 1, "validation": 0.5})
+    assert core.ledger.device_seconds == pytest.approx(5.0)
+    assert core.ledger.waiting_seconds == pytest.approx(101.0)
+    clock.now += 2.0
+    core.disk.refresh = lambda: setattr(clock, "now", clock.now + 300.0)
+    with core.disk.patience():
+        files.enduring(tmp_path / "x", _fails_once())
+    core.interrupt()
+    core.on_report(ask.number, {"kind": "epoch", "epoch": 2, "validation": 0.5})
+    assert core.ledger.device_seconds == pytest.approx(7.0)
+    assert core.finish()["budget"]["waiting_seconds"] == pytest.approx(101.0)
+    again = Simulation(tmp_path / "run", "20trials", slots=1)
+    assert again.ledger.waiting_seconds == pytest.approx(101.0)
+
+
+def _fails_once():
+    times = iter([True])
+
+    def write():
+        if next(times, False):
+            _never()
+
+    return write
+
+
 def _diverged():
     return {"kind": "epoch", "epoch": 1, "validation": 0.1, "stop": "nan", "violation": 1.0}
 
