@@ -164,7 +164,7 @@ def read(file: Path) -> Holder | None:
 def ourselves() -> Holder:
     """This process."""
     pid = os.getpid()
-    return Holder(pid, socket.gethostname(), _boot(), _started(pid) or 0, uuid.uuid4().hex)
+    return Holder(pid, socket.gethostname(), _boot(), started(pid) or 0, uuid.uuid4().hex)
 
 
 def _flock(folder: Path, handle: int) -> bool:
@@ -186,7 +186,7 @@ def _take(folder: Path, before: Holder, by_kernel: bool) -> str | None:
     None: a process of this machine that was killed, as the kernel knows.
     """
     if before.boot == _boot():
-        if not by_kernel and _started(before.pid) == before.started:
+        if not by_kernel and started(before.pid) == before.started:
             raise _in_use(folder, before)
         return None
     seen = _watch(folder / NAME)
@@ -227,7 +227,7 @@ def _boot() -> str:
         return socket.gethostname()
 
 
-def _started(pid: int) -> int | None:
+def started(pid: int) -> int | None:
     """When a process of this machine began; None: there is none of that number."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

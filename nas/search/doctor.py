@@ -22,6 +22,7 @@ from ..space import Architecture, Space, fill, parse
 from ..train.recipe import Recipe
 from ..units import parse_budget
 from . import finals, snapshots
+from .drivers import driving
 from .ledger import Ledger
 from .recovery import (
     Finding,
@@ -46,21 +47,24 @@ def examine(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:
     Exported networks are not looked at: `nas.api.doctor` does.
     """
     yield from take_stock_of_files(run, mend=mend)
-    try:
-        request = run.request
-        load_plugins(run.plugins)
-        space = _space(run, request)
-        studies = open_studies(run, mend=mend)
-        names = studies.names()
-    except NasError as error:
-        yield Finding(".", str(error), None)
-        return
-    yield from _environment(run, mend)
-    yield from take_stock_of_trials(run, space, studies, mend=mend)
-    records = [record for name in names for record in studies.records(name)]
-    own = [r for r in records if r.number is not None and r.carried_from is None]
-    yield from _trials(run, space, own, mend)
-    yield from _tables(run, request, space, studies, records, mend)
+    with contextlib.ExitStack() as held:
+        try:
+            request = run.request
+            load_plugins(run.plugins)
+            space = _space(run, request)
+            if mend:
+                held.enter_context(driving(run, request))
+            studies = open_studies(run, mend=mend)
+            names = studies.names()
+        except NasError as error:
+            yield Finding(".", str(error), None)
+            return
+        yield from _environment(run, mend)
+        yield from take_stock_of_trials(run, space, studies, mend=mend)
+        records = [record for name in names for record in studies.records(name)]
+        own = [r for r in records if r.number is not None and r.carried_from is None]
+        yield from _trials(run, space, own, mend)
+        yield from _tables(run, request, space, studies, records, mend)
 
 
 def _space(run: RunDir, request: Request) -> Space | Architecture:

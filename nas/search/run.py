@@ -25,12 +25,12 @@ from ..rundir import Request, RunDir, Status
 from ..space import Architecture, Space, fill
 from ..train.recipe import Recipe
 from ..units import parse_budget
-from . import claims, minimum, pilot, stages
+from . import claims, drivers, minimum, pilot, stages
 from .core import Core
 from .disk import Disk
 from .faults import Faults
 from .ledger import Ledger
-from .machine import available_cpus, here
+from .machine import available_cpus, gpus_here, here
 from .memory import Memory
 from .minimum import STARTING_SECONDS
 from .proposals import Price, Proposer
@@ -75,21 +75,22 @@ def search(
     before = run.stages()
     if before.get("ended") and before["budget"]["asked"] == request.budget:
         return before
-    run.forget_stop()
-    run.write_request(request)
-    studies = _mended(run, prepared.space, say)
-    core = _core(run, prepared, studies, started, before, disk or Disk(run))
-    placement = prepared.placement
-    run.log(f"search begins: budget {request.budget}, {placement.words()}")
-    refresh = _refresher(core, view)
-    left = max(core.ledger.wall_left, 0.0)
-    if left < STARTING_SECONDS:
-        core.give_up(_no_start(prepared, core.ledger, left))
-    else:
-        with _keeping(studies.storage, core):
-            backend.execute(core, prepared.data.without_test(), placement, refresh)
-    state = core.finish()
-    run.log(f"search ends: {state['stopped']}")
+    with drivers.driving(run, request):
+        run.forget_stop()
+        run.write_request(request)
+        studies = _mended(run, prepared.space, say)
+        core = _core(run, prepared, studies, started, before, disk or Disk(run))
+        placement = prepared.placement
+        run.log(f"search begins: budget {request.budget}, {placement.words()}")
+        refresh = _refresher(core, view)
+        left = max(core.ledger.wall_left, 0.0)
+        if left < STARTING_SECONDS:
+            core.give_up(_no_start(prepared, core.ledger, left))
+        else:
+            with _keeping(studies.storage, core):
+                backend.execute(core, prepared.data.without_test(), placement, refresh)
+        state = core.finish()
+        run.log(f"search ends: {state['stopped']}")
     return state
 
 
@@ -124,6 +125,7 @@ def _no_start(prepared: Prepared, ledger: Ledger, left: float) -> str:
         [first], prepared.data.without_test(), device=here(request.device), slots=1,
         threads=prepared.placement.threads, plugins=[Path(name) for name in request.plugins],
         most_seconds=PILOT_SECONDS,
+        gpus=gpus_here(here(request.device), prepared.placement.split),
     )  # fmt: skip
     full = Recipe.from_mapping(first.recipe).epochs
     measured = minimum.Measured(piloted.paces[0].epoch, stages.coarse(()).epochs(full), full)
@@ -234,6 +236,7 @@ def assemble(
         wall_before=float(spent.get("wall_seconds", 0.0)),
         starting_before=float(spent.get("starting_seconds", 0.0)),
     )
+    ledger.waiting_seconds = float(spent.get("waiting_seconds", 0.0))
     studies = _mended(run, space, say) if studies is None else studies
     table = Table(run, parse_keep(request.keep))
     memory = Memory(device_bytes)
