@@ -19,6 +19,9 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -28,14 +31,30 @@ GROUP = "nas.operators"
 _loaded: dict[str, Path] = {}  # by the sha256 of their text: a copy in a run folder is the same
 
 
-def load_plugins(paths: Iterable[str | Path]) -> None:
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in file as it travels to workers: `path` is what tracebacks there call it."""
+
+    path: Path
+    content: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def module(self) -> str:
+        return f"nas_plugin_{self.path.stem}_{self.digest[:8]}"
+
+
+def load_plugins(plugins: Iterable[str | Path | Plugin]) -> None:
     """Import plug-in files, each text once a process. Raises UserError for one that fails."""
-    for path in paths:
-        load_plugin(Path(path))
+    for plugin in plugins:
+        load_plugin(plugin if isinstance(plugin, Plugin) else read_plugin(Path(plugin)))
 
 
-def load_plugin(path: Path) -> None:
-    """Import one plug-in file. Raises UserError where it is missing, or its code fails."""
+def read_plugin(path: Path) -> Plugin:
+    """Raises UserError where there is no such Python file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -44,21 +63,42 @@ def load_plugin(path: Path) -> None:
             f"the plug-in {path} cannot be read ({error.strerror})"
             f"{hint(str(path), beside) if beside else ''}"
         ) from None
-    digest = hashlib.sha256(content).hexdigest()
-    if digest in _loaded:
-        return
-    name = f"nas_plugin_{path.stem}_{digest[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise UserError(f"the plug-in {path} is no Python file: it must end in .py")
+    return Plugin(path, content)
+
+
+def load_plugin(plugin: Plugin) -> None:
+    """Import one plug-in. Raises UserError where its code fails."""
+    if plugin.digest in _loaded:
+        return
+    name = plugin.module
+    spec = importlib.util.spec_from_loader(name, _Loader(plugin))
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # torch pickles, and type hints are looked up, by it
     try:
-        spec.loader.exec_module(module)
+        _Loader(plugin).exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise UserError(f"{_place(path, error)}: the plug-in fails with {_words(error)}") from error
-    _loaded[digest] = path
+        where = _place(plugin.path, error)
+        raise UserError(f"{where}: the plug-in fails with {_words(error)}") from error
+    _loaded[plugin.digest] = plugin.path
+
+
+class _Loader(SourceLoader):
+    """Imports a plug-in from its text. Nothing is written: neither the file on another node nor
+    bytecode beside it. Tracebacks find their lines by `get_source` where the file is not there.
+    """
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self._plugin.path)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return self._plugin.content
 
 
 def load_installed() -> None:

@@ -26,7 +26,7 @@ from ..errors import ShapeError
 from ..models import Cost, cost
 from ..search import finals, minimum, pilot
 from ..search.ledger import CLOSING_SECONDS, Ledger
-from ..search.machine import here
+from ..search.machine import gpus_here, here
 from ..search.request import Prepared
 from ..search.simulated import Report, Simulation, trained
 from ..search.trainable import PAUSE_SECONDS
@@ -173,6 +173,7 @@ def _measure(prepared: Prepared, networks: Sequence[Architecture]) -> pilot.Pilo
         networks, prepared.data.without_test(), device=here(request.device), slots=together,
         threads=prepared.placement.threads,
         plugins=[Path(name) for name in request.plugins],
+        gpus=gpus_here(here(request.device), prepared.placement.split),
     )  # fmt: skip
 
 

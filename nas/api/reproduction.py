@@ -16,6 +16,7 @@ from ..plugins import load_plugins
 from ..rundir import RunDir
 from ..search import conditions, trainable
 from ..search.conditions import Conditions
+from ..search.machine import gpus_here
 from ..search.request import pick_device
 from ..search.work import Ask
 from ..train.determinism import be_deterministic
@@ -119,7 +120,7 @@ def _again(
     view: Callable[[Report], None] | None,
 ) -> Iterator[EpochReport]:
     torch.set_num_threads(under.threads_after(0))
-    trainer, _ = trainable.trainer_of(ask, data, device)
+    trainer, _ = trainable.trainer_of(ask, data, device, gpus_here(device, under.gpus))
     for report in trainer.run():
         assert report is not None  # no pauses were asked for
         if view is not None:
@@ -141,6 +142,8 @@ def _excuse(under: Conditions, device: str) -> str:
     """What may explain a difference."""
     if under.torch != str(torch.__version__):
         return f" (trained with torch {under.torch}, this is {torch.__version__})"
+    if under.gpus > gpus_here(device, under.gpus):
+        return f" (its batches were split over {under.gpus} GPUs, here there are fewer)"
     if device != "cpu" and not under.deterministic:
         return f" (a {device} repeats its figures only in a search with --deterministic)"
     return ""

@@ -30,6 +30,7 @@ class Conditions:
     deterministic: bool
     torch: str
     threads: tuple[tuple[int, int], ...]
+    gpus: int = 1  # over which each batch was split
 
     def threads_after(self, epoch: int) -> int:
         """How many threads trained the epoch that follows."""
@@ -37,7 +38,7 @@ class Conditions:
         return begun[-1] if begun else self.threads[0][1]
 
 
-def note(ask: Ask, device: str, epoch: int) -> None:
+def note(ask: Ask, device: str, epoch: int, gpus: int = 1) -> None:
     """Write down that the trial goes on after `epoch` (0: begins) in this process."""
     file = Path(ask.folder) / FILE
     earlier = _earlier(file, epoch)
@@ -52,6 +53,7 @@ def note(ask: Ask, device: str, epoch: int) -> None:
         deterministic=torch.are_deterministic_algorithms_enabled(),
         torch=str(torch.__version__),
         threads=earlier,
+        gpus=gpus,
     )
     write_text(file, json.dumps(asdict(conditions)) + "\n")
 

@@ -69,6 +69,7 @@ class Work:
     plugins: tuple[Path, ...]
     folder: str
     most_seconds: float
+    gpus: int  # of each slot
 
 
 def measure(
@@ -80,6 +81,7 @@ def measure(
     threads: int,
     plugins: Sequence[Path] = (),
     most_seconds: float = MOST_SECONDS,
+    gpus: int = 1,
 ) -> Pilot:
     """Train each network for a moment on `slots` slots of one device at once.
 
@@ -89,7 +91,7 @@ def measure(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-pilot-")))
         work = Work(
             tuple(network.text for network in networks), data, device, threads, tuple(plugins),
-            str(folder), most_seconds,
+            str(folder), most_seconds, gpus,
         )  # fmt: skip
         (folder / "work").write_bytes(pickle.dumps(work))
         began = time.monotonic()
@@ -204,7 +206,7 @@ def _moments(text: str, work: Work, turn: int, end: float) -> Iterator[tuple[flo
         yield time.monotonic(), 0.0
         ask = Ask(turn, "coarse", text, EPOCHS, turn, folder, 0, False)
         done, counted = 0, 0
-        for report in train(ask, work.data, work.device):
+        for report in train(ask, work.data, work.device, work.gpus):
             if report["kind"] == "epoch":
                 done += 1
                 yield time.monotonic(), float(done)

@@ -74,11 +74,16 @@ class Placement:
     memory: int  # bytes that a trial can have
     why: str = ""  # what was measured
 
+    @property
+    def split(self) -> int:
+        """GPUs that a training is split over."""
+        return max(1, int(self.gpus_per_trial))
+
     def words(self) -> str:
         """One line for people and the log."""
         share = f", {self.gpus_per_trial:g} GPU each" if self.gpus_per_trial else ""
         if self.gpus_per_trial > 1:
-            share += " (a trial trains on one of them, the others are kept free)"
+            share += " (which share each batch)"
         where = f"; {_owner(self.address)} has {inventory(self.nodes)}" if self.address else ""
         measured = f" ({self.why})" if self.why else ""
         return (

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch import nn
 
 from ..data import AUGMENTATIONS, ImageData
 from ..models import build
-from ..plugins import load_plugins
+from ..plugins import Plugin, load_plugins
 from ..rundir import CHECKPOINT, PREVIOUS, is_full, write_checkpoint, write_text
 from ..space import Architecture, parse
 from ..train.determinism import be_deterministic
@@ -40,7 +41,7 @@ Report = dict[str, Any]
 
 
 class Worker:
-    """Trains on one device. `threads` of the CPU, so that slots do not fight.
+    """Trains on one device, or on `gpus` GPUs. `threads` of the CPU, so that slots do not fight.
 
     `last_words`: a folder for a file in which a crash below Python (a segmentation fault) leaves
     where it happened.
@@ -51,21 +52,23 @@ class Worker:
         data: ImageData,
         device: str,
         threads: int,
-        plugins: Sequence[Path] = (),
+        plugins: Sequence[Plugin] = (),
         deterministic: bool = False,
         last_words: Path | None = None,
+        gpus: int = 1,
     ) -> None:
         torch.set_num_threads(threads)
         if deterministic:
             be_deterministic()
         load_plugins(plugins)
-        self._data, self._device = data, device
+        warm_up(device, gpus)
+        self._data, self._device, self._gpus = data, device, gpus
         self._last_words = None if last_words is None else keep_last_words(last_words)
         self._reports: Iterator[Report] = iter(())
 
     def begin(self, ask: Ask) -> None:
         """Take up a trial: from its checkpoint where there is one. Nothing runs before `step`."""
-        self._reports = train(ask, self._data, self._device)
+        self._reports = train(ask, self._data, self._device, self._gpus)
 
     def step(self) -> Report:
         """The next report: `kind` epoch, pause or failed. A fault of the candidate is a report."""
@@ -83,20 +86,40 @@ class Worker:
             return {"kind": "failed", "cause": cause, "error": told}
 
 
-def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
+def warm_up(device: str, gpus: int = 1) -> None:
+    """Train a tiny network for a step, and keep it for a moment.
+
+    Torch imports much of itself, and a GPU's libraries start, with the first step of a process
+    (1.8 s on a CPU): no trial is to pay for that.
+    """
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    images, labels = torch.zeros(4, 1, 4, 4).numpy(), torch.tensor([0, 1, 0, 1]).numpy()
+    trainer = Trainer(
+        model, (images, labels), (images, labels), Recipe(), mean=(0.0,), std=(1.0,), epochs=1,
+        device=device, others=devices(device, gpus)[1:],
+    )  # fmt: skip
+    for _ in trainer.run():
+        pass
+    content = io.BytesIO()
+    torch.save(trainer.state(), content)
+    content.seek(0)
+    torch.load(content, map_location="cpu", weights_only=True)
+
+
+def train(ask: Ask, data: ImageData, device: str, gpus: int = 1) -> Iterator[Report]:
     """Train a trial; yields its reports: that it begins, those that the study missed, its own.
 
     The first comes before anything of the candidate runs, so that the driver knows the process
     in which it may hang.
     """
     yield {"kind": "pause", "share": 0.0}
-    trainer, digest = trainer_of(ask, data, device)
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
+    trainer, digest = trainer_of(ask, data, device, gpus)
+    for each in devices(device, gpus) if device.startswith("cuda") else ():
+        torch.cuda.reset_peak_memory_stats(each)
     folder = Path(ask.folder)
     restore(trainer, folder, digest)
     epoch = len(trainer.history)
-    yield from patiently(folder, partial(conditions.note, ask, device, epoch))
+    yield from patiently(folder, partial(conditions.note, ask, device, epoch, gpus))
     # a checkpoint is written before its report: the study may have missed the last epochs
     for report in trainer.history:
         if report.epoch > ask.known_epoch or report.epoch == len(trainer.history):
@@ -109,10 +132,15 @@ def train(ask: Ask, data: ImageData, device: str) -> Iterator[Report]:
             yield from patiently(folder, partial(save, trainer, folder, digest))
         rows = [*trainer.history, *([step] if step.broken else [])]  # at which step, by how much
         yield from patiently(folder, partial(write_metrics, folder / "metrics.csv", rows))
-        yield {**as_report(step), "peak_memory": peak_memory(data, device)}
+        yield {**as_report(step), "peak_memory": peak_memory(data, device, gpus)}
 
 
-def trainer_of(ask: Ask, data: ImageData, device: str) -> tuple[Trainer, str]:
+def devices(device: str, gpus: int) -> list[str]:
+    """Those of a training on so many GPUs; Ray shows a worker its own alone, from 0 on."""
+    return [device, *(f"cuda:{index}" for index in range(1, gpus))]
+
+
+def trainer_of(ask: Ask, data: ImageData, device: str, gpus: int = 1) -> tuple[Trainer, str]:
     """A trial's network and training at their beginning, and the digest of its file."""
     loaded = parse(ask.architecture, path=f"trials/{ask.number}/architecture.yaml")
     assert isinstance(loaded, Architecture)
@@ -129,6 +157,7 @@ def trainer_of(ask: Ask, data: ImageData, device: str) -> tuple[Trainer, str]:
         epochs=ask.epochs,
         seed=ask.seed,
         device=device,
+        others=devices(device, gpus)[1:],
         augment=AUGMENTATIONS.get(recipe.augment),
         early_stopping=ask.early_stopping,
     )
@@ -145,15 +174,16 @@ def as_report(report: EpochReport) -> Report:
     return {"kind": "epoch", **values}
 
 
-def peak_memory(data: ImageData, device: str) -> int | None:
-    """Bytes of the device that the training has taken at the most, its images left out.
+def peak_memory(data: ImageData, device: str, gpus: int = 1) -> int | None:
+    """Bytes of one device that the training has taken at the most, its images left out.
 
     None where that cannot be measured.
     """
     if not device.startswith("cuda"):
         return None
     images = sum(part.x.nbytes + part.y.nbytes for part in (data.train, data.validation))
-    return max(0, int(torch.cuda.max_memory_allocated(device)) - images)
+    first, *others = (int(torch.cuda.max_memory_allocated(d)) for d in devices(device, gpus))
+    return max(0, first - images, *others)
 
 
 def patiently(folder: Path, write: Callable[[], None]) -> Iterator[Report]:

@@ -25,6 +25,7 @@ from .losses import make_reader
 from .optimizers import make_optimizer
 from .recipe import Recipe
 from .schedules import Schedule
+from .split import Split
 from .stopping import EarlyStopper
 from .turns import Turn, derived_seed, take_turns
 
@@ -40,6 +41,7 @@ class Trainer:
     train           (x, y), drawn anew in every epoch; validation: (x, y), measured after each
     mean, std       of each channel, uint8 images scaled to [0, 1] before
     epochs          length of this training, over which the schedule anneals; None: the recipe's
+    others          devices that compute a part of each batch, beside `device`
     seed            of data order, augmentation and dropout (the weights are the caller's)
     augment         called with a normalised batch and a generator on `device`; None: nothing
     early_stopping  whether the recipe's `patience` may end the training
@@ -60,6 +62,7 @@ class Trainer:
         epochs: int | None = None,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        others: Sequence[str | torch.device] = (),
         augment: Augment | None = None,
         early_stopping: bool = True,
     ) -> None:
@@ -74,6 +77,8 @@ class Trainer:
         self.model = model.to(self.device)
         if self.device.type == "cuda":
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._others = [torch.device(other) for other in others]
+        self._forward = Split(self.model, self._others) if others else self.model
         self.history: list[EpochReport] = []
         self.steps = 0
         self.stop: str | None = None
@@ -94,7 +99,7 @@ class Trainer:
         epoch, and only an earlier `state()` can be resumed. The last report of a training that
         broke down or stalled says so in `stop`.
         """
-        turn = Turn(self.device, pause_every)
+        turn = Turn([self.device, *self._others], pause_every)
         return take_turns(self._train(turn), turn)
 
     @property
@@ -232,7 +237,7 @@ class Trainer:
         if self._augment is not None:
             images = self._augment(images, self._draws).contiguous(memory_format=self._data.layout)
         smoothing = self.recipe.label_smoothing
-        loss = functional.cross_entropy(self.model(images), labels, label_smoothing=smoothing)
+        loss = functional.cross_entropy(self._forward(images), labels, label_smoothing=smoothing)
         for head in self._side_heads:
             logits, head.side_logits = head.side_logits, None  # not kept until the next step
             side = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
@@ -254,7 +259,7 @@ class Trainer:
         return torch.stack(losses).mean().item()
 
     def _validate(self, turn: Turn) -> Generator[None, None, Evaluation]:
-        measuring = measure(self.model, self._validation, BATCH_SIZE)
+        measuring = measure(self._forward, self._validation, BATCH_SIZE)
         while True:
             try:
                 next(measuring)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Literal, TypeVar
 
@@ -30,8 +30,8 @@ def derived_seed(seed: int, epoch: int, stream: str) -> int:
 class Turn:
     """A context for each turn of the training. `pause_every` seconds: when to hand over early."""
 
-    def __init__(self, device: torch.device, pause_every: float | None) -> None:
-        self._device = device
+    def __init__(self, devices: Sequence[torch.device], pause_every: float | None) -> None:
+        self._devices = devices
         self._pause_every = pause_every
         self._spent = 0.0
         self._since = 0.0
@@ -67,28 +67,32 @@ class Turn:
         )
 
     def seed(self, seed: int) -> None:
-        """Seed the global generators of the host and of the device: dropout draws from them."""
+        """Seed the global generators of the host and the devices: dropout draws from them."""
         torch.default_generator.manual_seed(seed)
-        if self._device.type == "cuda":
-            with torch.cuda.device(self._device):
-                torch.cuda.manual_seed(seed)
-        elif self._device.type == "mps":
-            torch.mps.manual_seed(seed)
+        for index, device in enumerate(self._devices):
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed + index)  # each draws for other images
+            elif device.type == "mps":
+                torch.mps.manual_seed(seed)
 
     def _random_states(self) -> list[torch.Tensor]:
         states = [torch.get_rng_state()]
-        if self._device.type == "cuda":
-            states.append(torch.cuda.get_rng_state(self._device))
-        elif self._device.type == "mps":
-            states.append(torch.mps.get_rng_state())
+        for device in self._devices:
+            if device.type == "cuda":
+                states.append(torch.cuda.get_rng_state(device))
+            elif device.type == "mps":
+                states.append(torch.mps.get_rng_state())
         return states
 
     def _set_random_states(self, states: list[torch.Tensor]) -> None:
         torch.set_rng_state(states[0])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(states[1], self._device)
-        elif self._device.type == "mps":
-            torch.mps.set_rng_state(states[1])
+        drawing = [device for device in self._devices if device.type in ("cuda", "mps")]
+        for device, state in zip(drawing, states[1:], strict=True):
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(state, device)
+            else:
+                torch.mps.set_rng_state(state)
 
 
 def take_turns(training: Generator[T, None, None], turn: Turn) -> Generator[T, None, None]:

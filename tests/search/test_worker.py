@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.data import AUGMENTATIONS, ImageData, load
-from nas.plugins import load_plugins
+from nas.plugins import Plugin, load_plugins
 from nas.search.trainable import Worker
 from nas.search.work import Ask
 
@@ -110,3 +110,44 @@ def test_a_worker_opens_a_file_for_its_last_words(data, tmp_path):
         worker._last_words.close()
         if was:
             faulthandler.enable()
+
+
+CELL = '''
+from torch import nn
+from nas.models import operator
+
+
+@operator("own_narrow_NAME")
+class Narrow(nn.Module):
+    """Takes batches of one size."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+
+    def forward(self, x):
+        if not x.is_meta and len(x) % 256:
+            raise ValueError("this batch is not for me")  # NAME
+        return x
+'''
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["at_home", "on_another_node"])
+def test_the_traceback_of_a_plugin_shows_the_user_s_file_and_its_line(data, tmp_path, there):
+    """The run's copy lies where the driver is; workers elsewhere have its text alone."""
+    name = "home" if there else "away"
+    text, path = CELL.replace("NAME", name), tmp_path / name / "my_cells.py"
+    if there:
+        path.parent.mkdir()
+        path.write_text(text)
+    worker = Worker(data, "cpu", 1, [Plugin(path, text.encode())])
+    network = TEXT.replace("own_faulty, fault: FAULT", f"own_narrow_{name}")
+    network = network.replace("AUGMENT", "none")
+    worker.begin(Ask(3, "coarse", network, 1, 0, str(tmp_path), 0, True))
+    report = worker.step()
+    while report["kind"] == "pause":
+        report = worker.step()
+    raising = f'raise ValueError("this batch is not for me")  # {name}'
+    line = text[: text.index(raising)].count("\n") + 1
+    assert f'File "{path}", line {line}, in forward\n    {raising}' in report["error"]
+    assert report["error"].endswith("ValueError: this batch is not for me\n")
+    assert [file.name for file in tmp_path.rglob("__pycache__")] == []

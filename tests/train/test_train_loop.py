@@ -181,7 +181,7 @@ def test_the_first_losses_are_measured_without_a_trace(
 ) -> None:
     trainer, other = (make_trainer(network(dropout=0.5)) for _ in range(2))
     before = weights(trainer)
-    with Turn(torch.device("cpu"), None) as turn:
+    with Turn([torch.device("cpu")], None) as turn:
         assert 1.5 < trainer._initial_loss(turn) < 4
     for key, value in weights(trainer).items():
         assert torch.equal(value, before[key]), key

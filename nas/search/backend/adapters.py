@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import signal
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from ...data import ImageData
+from ...plugins import Plugin, read_plugin
 from ...rundir import is_full
 from ..core import Core
 from ..placement import Placement
@@ -46,7 +46,7 @@ def tuner(
         _Trainable,
         data=data,
         placement=placement,
-        plugins=[(path.name, path.read_bytes()) for path in core.run.plugins],
+        plugins=[read_plugin(path) for path in core.run.plugins],
         deterministic=core.run.request.deterministic,
         home=ray.get_runtime_context().get_node_id(),
         keeper=start_keeper() if placement.address else None,
@@ -84,7 +84,7 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         config: dict[str, Any],
         data: ImageData,
         placement: Placement,
-        plugins: Sequence[tuple[str, bytes]],
+        plugins: Sequence[Plugin],
         deterministic: bool,
         home: str,
         keeper: Any,
@@ -96,14 +96,10 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         away = ray.get_runtime_context().get_node_id() != home
         self.mirror = Mirror(keeper) if away else None
         self.held: dict[str, Any] | None = None
-        with tempfile.TemporaryDirectory(prefix="nas-plugins-") as folder:
-            files = [Path(folder) / name for name, _ in plugins]
-            for file, (_, content) in zip(files, plugins, strict=True):
-                file.write_bytes(content)
-            self.worker = Worker(
-                data, placement.device, placement.threads, files, deterministic,
-                None if away else last_words,
-            )  # fmt: skip
+        self.worker = Worker(
+            data, placement.device, placement.threads, plugins, deterministic,
+            None if away else last_words, placement.split,
+        )  # fmt: skip
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
