@@ -24,6 +24,7 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..models import Cost, cost
+from ..plugins import read_plugin
 from ..search import finals, minimum, pilot
 from ..search.ledger import CLOSING_SECONDS, Ledger
 from ..search.machine import gpus_here, here
@@ -172,7 +173,7 @@ def _measure(prepared: Prepared, networks: Sequence[Architecture]) -> pilot.Pilo
     return pilot.measure(
         networks, prepared.data.without_test(), device=here(request.device), slots=together,
         threads=prepared.placement.threads,
-        plugins=[Path(name) for name in request.plugins],
+        plugins=[read_plugin(Path(name)) for name in request.plugins],
         gpus=gpus_here(here(request.device), prepared.placement.split),
     )  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""A few seconds of training before a search, to know what an epoch takes on one of its slots.
+"""A few seconds of training before a search: what an epoch takes on one of its slots.
 
 `measure` starts a process for every slot that trains beside it, as the search would: slots fight
 for the memory's bandwidth and the caches. Each trains the same networks by the worker's own code,
-checkpoints included, and stops as soon as it knows enough.
+checkpoints included, and stops as soon as it knows enough. `answers` is what such a process does,
+also for `loadtest`, which asks for the images that it trains in a moment.
 """
 
 from __future__ import annotations
@@ -10,27 +11,41 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
+import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data import ImageData
+import numpy as np
+import torch
+from torch import nn
+
+from ..data import ImageData, Images
 from ..errors import RunError
+from ..plugins import Plugin, load_plugins
 from ..space import Architecture
+from ..train.optimizers import make_optimizer
+from ..train.recipe import Recipe
+from .pilots import Process, fresh
+from .trainable import read, train, trainer_of, warm_up
+from .work import Ask
 
 ENOUGH_SECONDS = 1.5  # of training a network; more where it has not come to a measure yet
 MOST_SECONDS = 20.0  # of training a network, where a step of it takes no longer
 EPOCHS = 2  # of a pilot trial: the second one tells the epoch, the rest the trial's own time
-PROGRAM = "from nas.search import pilot; pilot.main()"
 MOST_SLOTS = 16  # beyond which the others are taken to be alike
 VALIDATION = 1 / 3  # of a training step's time, for the same images forward alone
+LEAD_SECONDS = 0.2  # of training images, until all processes are at it
+MOMENT_SECONDS = 1.0  # that count
+TURN_SECONDS = 0.02
+CONTEXT = 600 * 2**20  # bytes of a GPU that CUDA itself takes in each process
+ARRAYS = ("train_x", "train_y", "validation_x", "validation_y")
 
 
 @dataclass(frozen=True)
@@ -60,16 +75,39 @@ class Pilot:
 
 @dataclass(frozen=True)
 class Work:
-    """What a pilot process is told."""
+    """What a process is told, in a folder; each of them maps one copy of the images."""
 
     architectures: tuple[str, ...]
     data: ImageData
     device: str
     threads: int
-    plugins: tuple[Path, ...]
-    folder: str
-    most_seconds: float
-    gpus: int  # of each slot
+    plugins: tuple[Plugin, ...]
+    gpus: int = 1  # of each slot
+    most_seconds: float = MOST_SECONDS
+    folder: str = ""
+
+    def write(self, folder: Path) -> None:
+        for name, array in zip(ARRAYS, _arrays(self.data), strict=True):
+            np.save(folder / f"{name}.npy", array)
+        none = [array[:0] for array in _arrays(self.data)]
+        work = replace(self, data=_with(self.data, none), folder=str(folder))
+        (folder / "work").write_bytes(pickle.dumps(work))
+
+    @classmethod
+    def read(cls, folder: Path) -> Work:
+        work = pickle.loads((folder / "work").read_bytes())
+        assert isinstance(work, cls)
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
+        return replace(work, data=_with(work.data, arrays))
+
+
+def _arrays(data: ImageData) -> list[np.ndarray]:
+    return [data.train.x, data.train.y, data.validation.x, data.validation.y]
+
+
+def _with(data: ImageData, arrays: Sequence[np.ndarray]) -> ImageData:
+    x, y, vx, vy = arrays
+    return replace(data, train=Images(x, y), validation=Images(vx, vy), test=Images(vx[:0], vy[:0]))
 
 
 def measure(
@@ -79,7 +117,7 @@ def measure(
     device: str,
     slots: int,
     threads: int,
-    plugins: Sequence[Path] = (),
+    plugins: Sequence[Plugin] = (),
     most_seconds: float = MOST_SECONDS,
     gpus: int = 1,
 ) -> Pilot:
@@ -89,22 +127,20 @@ def measure(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-pilot-")))
-        work = Work(
-            tuple(network.text for network in networks), data, device, threads, tuple(plugins),
-            str(folder), most_seconds, gpus,
-        )  # fmt: skip
-        (folder / "work").write_bytes(pickle.dumps(work))
+        texts = tuple(network.text for network in networks)
+        Work(texts, data, device, threads, tuple(plugins), gpus, most_seconds).write(folder)
         began = time.monotonic()
-        processes = [stack.enter_context(_start(folder)) for _ in range(min(slots, MOST_SLOTS))]
-        stack.callback(_end, processes)
+        processes = [fresh(folder) for _ in range(min(slots, MOST_SLOTS))]
         for process in processes:
-            _read(process)
+            stack.callback(process.close)
+        for process in processes:
+            _answer(process)
         ready = time.monotonic() - began
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        told = [[Pace(**_read(process)) for process in processes] for _ in networks]
+        told = []
+        for index in range(len(networks)):
+            for process in processes:
+                process.ask(network=index, threads=threads)
+            told.append([Pace(**_answer(process)) for process in processes])
     return Pilot(tuple(_together(paces) for paces in told), ready)
 
 
@@ -118,63 +154,93 @@ def _together(paces: Sequence[Pace]) -> Pace:
     )
 
 
-def _start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder / "work")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-
-
-def _read(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The next line of a process, a JSON object. Raises RunError with its last words."""
-    assert process.stdout is not None and process.stderr is not None
-    line = process.stdout.readline()
-    if not line:
-        words = process.stderr.read().strip().splitlines() or ["it was killed"]
+def _answer(process: Process) -> dict[str, Any]:
+    """Raises RunError with the last words of a process that gives none."""
+    told = process.answer()
+    if told is None:
         raise RunError(
-            f"the pilot measurement failed ({words[-1]}): nas spaces --check tells of a space that "
-            "cannot be trained, nas train of one network"
+            f"the pilot measurement failed ({process.last_words or 'it was killed'}): nas spaces "
+            "--check tells of a space that cannot be trained, nas train of one network"
         )
-    told: dict[str, Any] = json.loads(line)
     return told
 
 
 # --- in the process ---------------------------------------------------------------------------
 
 
-def main() -> None:
-    """A pilot process, its work in a file: a line when ready, then one for each network."""
-    import torch
+def load_torch() -> None:
+    """What torch itself imports with the first optimizer; nothing is computed."""
+    make_optimizer(nn.Linear(1, 1), Recipe())
 
-    from ..plugins import load_plugins
 
-    work = pickle.loads(Path(sys.argv[1]).read_bytes())
-    assert isinstance(work, Work)
+def answers(folder: Path, questions: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """An empty one when ready, the first steps being made; then one for each line of JSON.
+
+    network, threads  its Pace by the worker's own code
+    threads           of the first network, the images that are trained in a moment
+    """
+    work = Work.read(folder)
     torch.set_num_threads(work.threads)
     load_plugins(work.plugins)
-    # a worker's imports, and what torch itself loads with its first step, before the clock runs
-    next((done for _, done in _moments(work.architectures[0], work, 0, 0.0) if done > 0), None)
-    _tell({})
-    sys.stdin.readline()
-    for text in work.architectures:
-        _tell(asdict(_pace(text, work)))
+    warm_up(work.device, work.gpus)
+    images = _images(work)
+    next(images)
+    yield {}
+    for line in questions:
+        asked = json.loads(line)
+        torch.set_num_threads(asked["threads"])
+        if "network" in asked:
+            yield asdict(_pace(work.architectures[asked["network"]], work))
+        else:
+            yield _moment(images, work)
 
 
-def _tell(values: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(values) + "\n")
-    sys.stdout.flush()
+def _moment(images: Iterator[int], work: Work) -> dict[str, Any]:
+    """`images` trained in `seconds`, and the bytes of the device that it takes at the most."""
+    _train_for(images, LEAD_SECONDS)
+    before = next(images)
+    began = _now(work.device)
+    trained = _train_for(images, MOMENT_SECONDS) - before
+    seconds = _now(work.device) - began
+    return {"images": trained, "seconds": seconds, "memory": _memory_taken(work.device)}
+
+
+def _images(work: Work) -> Iterator[int]:
+    """Images of the first network trained so far, without end."""
+    done, ask = 0, Ask(0, "coarse", work.architectures[0], 1, 0, work.folder, 0, False)
+    recipe = read(ask)[1]
+    batch = min(recipe.batch_size, len(work.data.train))
+    while True:
+        trainer, _ = trainer_of(
+            replace(ask, epochs=recipe.epochs), work.data, work.device, work.gpus
+        )
+        for _ in trainer.run(pause_every=TURN_SECONDS):
+            yield done + trainer.steps * batch
+        done += trainer.steps * batch
+
+
+def _train_for(images: Iterator[int], seconds: float) -> int:
+    end, trained = time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        trained = next(images)
+    return trained
+
+
+def _now(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _memory_taken(device: str) -> int:
+    if device == "cuda":
+        return int(torch.cuda.max_memory_reserved()) + CONTEXT
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _pace(text: str, work: Work) -> Pace:
     """Trials of EPOCHS epochs until enough is known; the median of what they took."""
-    import torch
-
     cuda = work.device.startswith("cuda")
     if cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -192,16 +258,11 @@ def _pace(text: str, work: Work) -> Pace:
 
 
 def _memory(cuda: bool) -> int | None:
-    import torch
-
     return int(torch.cuda.max_memory_allocated()) if cuda else None
 
 
 def _moments(text: str, work: Work, turn: int, end: float) -> Iterator[tuple[float, float]]:
     """(moment, epochs done) of a trial at its begin and at each of its reports."""
-    from .trainable import train
-    from .work import Ask
-
     with tempfile.TemporaryDirectory(dir=work.folder) as folder:
         yield time.monotonic(), 0.0
         ask = Ask(turn, "coarse", text, EPOCHS, turn, folder, 0, False)

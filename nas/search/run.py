@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from ..models import cost
+from ..plugins import read_plugin
 from ..rundir import Request, RunDir, Status
 from ..space import Architecture, Space, fill
 from ..train.recipe import Recipe
@@ -85,7 +86,7 @@ def search(
         refresh = _refresher(core, view)
         left = max(core.ledger.wall_left, 0.0)
         if left < STARTING_SECONDS:
-            core.give_up(_no_start(prepared, core.ledger, left))
+            core.give_up(_no_start(run, prepared, core.ledger, left))
         else:
             with _keeping(studies.storage, core):
                 backend.execute(core, prepared.data.without_test(), placement, refresh)
@@ -112,7 +113,7 @@ def _keeping(storage: BaseStorage, core: Core) -> Iterator[None]:
         close(storage)
 
 
-def _no_start(prepared: Prepared, ledger: Ledger, left: float) -> str:
+def _no_start(run: RunDir, prepared: Prepared, ledger: Ledger, left: float) -> str:
     """What to say where the workers could not even start: how much could be used."""
     request, started = prepared.request, ledger.wall_seconds + STARTING_SECONDS
     said = (
@@ -123,13 +124,13 @@ def _no_start(prepared: Prepared, ledger: Ledger, left: float) -> str:
     first = fill(space, space.default()) if isinstance(space, Space) else space
     piloted = pilot.measure(
         [first], prepared.data.without_test(), device=here(request.device), slots=1,
-        threads=prepared.placement.threads, plugins=[Path(name) for name in request.plugins],
+        threads=prepared.placement.threads, plugins=[read_plugin(path) for path in run.plugins],
         most_seconds=PILOT_SECONDS,
         gpus=gpus_here(here(request.device), prepared.placement.split),
     )  # fmt: skip
     full = Recipe.from_mapping(first.recipe).epochs
     measured = minimum.Measured(piloted.paces[0].epoch, stages.coarse(()).epochs(full), full)
-    # a worker's first step waits for what torch loads with it, in the trial's own time
+    # workers start with a first step, for which torch loads much: this machine's own time for it
     return said + minimum.enough(ledger, measured, started + piloted.ready)
 
 

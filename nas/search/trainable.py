@@ -140,11 +140,16 @@ def devices(device: str, gpus: int) -> list[str]:
     return [device, *(f"cuda:{index}" for index in range(1, gpus))]
 
 
-def trainer_of(ask: Ask, data: ImageData, device: str, gpus: int = 1) -> tuple[Trainer, str]:
-    """A trial's network and training at their beginning, and the digest of its file."""
+def read(ask: Ask) -> tuple[Architecture, Recipe]:
+    """A trial's network and recipe."""
     loaded = parse(ask.architecture, path=f"trials/{ask.number}/architecture.yaml")
     assert isinstance(loaded, Architecture)
-    recipe = Recipe.from_mapping(loaded.recipe)
+    return loaded, Recipe.from_mapping(loaded.recipe)
+
+
+def trainer_of(ask: Ask, data: ImageData, device: str, gpus: int = 1) -> tuple[Trainer, str]:
+    """A trial's network and training at their beginning, and the digest of its file."""
+    loaded, recipe = read(ask)
     torch.manual_seed(ask.seed)
     model = build(loaded, classes=len(data.classes), channels=data.channels, size=data.size)
     trainer = Trainer(

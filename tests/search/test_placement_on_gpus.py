@@ -10,8 +10,9 @@ import torch
 import nas
 from nas.data import load
 from nas.search.backend.sharing import share_gpu
-from nas.search.loadtest import CONTEXT, settled_by
+from nas.search.loadtest import settled_by
 from nas.search.machine import this_machine
+from nas.search.pilot import CONTEXT
 from nas.search.placement import AUTO, Placement, Wish, place, sharing
 
 pytestmark = [

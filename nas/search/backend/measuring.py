@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import ray
 
 from ...data import ImageData
 from ...errors import UserError
+from ...plugins import Plugin, read_plugin
 from ...space import Architecture, Space, fill
 from ..loadtest import Pilots, beyond_default
 from ..machine import Node
@@ -30,7 +30,7 @@ def settled_there(
 ) -> Settled:
     """What `place` asks of, answered by the cluster's largest node."""
     first = fill(space, space.default()) if isinstance(space, Space) else space
-    texts = [(Path(plugin).name, Path(plugin).read_bytes()) for plugin in plugins]
+    texts = [read_plugin(Path(plugin)) for plugin in plugins]
 
     def settled(most: int, threads: Callable[[int], int], memory: int) -> tuple[Level, list[Level]]:
         node = max(nodes, key=lambda node: (node.gpus if device == "cuda" else 0, node.cpus))
@@ -59,12 +59,8 @@ def settled_there(
 
 
 def _measure(
-    first: Architecture, data: ImageData, device: str, texts: Sequence[tuple[str, bytes]],
+    first: Architecture, data: ImageData, device: str, texts: Sequence[Plugin],
     beyond: int, most: int, threads: dict[int, int], memory: int,
 ) -> tuple[Level, list[Level]]:  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="nas-plugins-") as folder:
-        files = [Path(folder) / name for name, _ in texts]
-        for file, (_, content) in zip(files, texts, strict=True):
-            file.write_bytes(content)
-        with Pilots(first, data, device, plugins=files, beyond=beyond) as pilots:
-            return settle(pilots.measure, most, threads.__getitem__, memory)
+    with Pilots(first, data, device, plugins=texts, beyond=beyond) as pilots:
+        return settle(pilots.measure, most, threads.__getitem__, memory)

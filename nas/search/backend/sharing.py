@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..loadtest import CONTEXT
+from ..pilot import CONTEXT
 from ..placement import Placement
 
 LEAST = 0.02  # of a GPU
