@@ -23,7 +23,7 @@ from nas.search.request import reopen
 from nas.search.run import search
 from nas.search.storage import close, open_storage, patient
 
-from .test_storage import begun, forgotten, shared  # noqa: F401 - fixtures
+from .test_storage import begun
 
 ELSEWHERE = {"pid": 4711, "host": "farhost", "machine": "another", "started": 1, "token": "t"}
 
@@ -35,9 +35,11 @@ def quick(monkeypatch):
     monkeypatch.setattr(drivers, "LOOK_SECONDS", 0.05)
 
 
-@pytest.fixture
-def run(shared, tmp_path) -> RunDir:  # noqa: F811
-    return begun(tmp_path / "run", shared)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def run(request, tmp_path) -> RunDir:
+    if request.param == "postgresql":
+        return begun(tmp_path / "run", request.getfixturevalue("database"))
+    return begun(tmp_path / "run", f"sqlite:///{tmp_path / 'trials.db'}")
 
 
 @pytest.fixture
@@ -76,6 +78,14 @@ def test_the_second_is_refused_with_pid_and_host_of_the_first(run, engine):
     assert rows(engine) == [], "released at the end"
     with hold(run):
         assert len(rows(engine)) == 1
+
+
+def test_it_is_so_on_a_server_too(database, tmp_path):
+    run = begun(tmp_path / "run", database)
+    with hold(run), pytest.raises(RunError, match=f"pid {os.getpid()} on"), hold(run):
+        pass
+    with hold(run):
+        pass
 
 
 def test_a_copy_of_the_folder_neither_searches_nor_mends_meanwhile(run, tmp_path, monkeypatch):
