@@ -22,7 +22,7 @@ from ..space import Architecture, Space, fill, parse
 from ..train.recipe import Recipe
 from ..units import parse_budget
 from . import finals, snapshots
-from .drivers import driving
+from .drivers import Driven, driving
 from .ledger import Ledger
 from .recovery import (
     Finding,
@@ -44,6 +44,8 @@ METRICS = (
 def examine(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:
     """What is wrong with the run's own files, and what was done. The caller holds its lock.
 
+    Raises RunError where another process drives a copy of it, on the same studies.
+
     Exported networks are not looked at: `nas.api.doctor` does.
     """
     yield from take_stock_of_files(run, mend=mend)
@@ -56,6 +58,8 @@ def examine(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:
                 held.enter_context(driving(run, request))
             studies = open_studies(run, mend=mend)
             names = studies.names()
+        except Driven:
+            raise
         except NasError as error:
             yield Finding(".", str(error), None)
             return

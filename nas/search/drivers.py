@@ -59,9 +59,13 @@ class Driver:
         return f"pid {self.pid} on {self.host}"
 
 
+class Driven(RunError):
+    """Another process drives the run."""
+
+
 @contextlib.contextmanager
 def driving(run: RunDir, request: Request) -> Iterator[None]:
-    """Be the one process that drives the run. Raises RunError with the pid and host of another.
+    """Be the one process that drives the run. Raises Driven with the pid and host of another.
 
     One that is taken over by another host, because it stood still, is asked to stop.
     """
@@ -141,7 +145,7 @@ def _ourselves(run: RunDir, request: Request) -> Driver:
 
 
 def _take(engine: sqlalchemy.Engine, own: Driver, request: Request) -> str | None:
-    """Write our row; what to say where it was a dead host's. Raises RunError."""
+    """Write our row; what to say where it was a dead host's. Raises Driven."""
     _make_table(engine)
     while True:
         other = _read(engine, own.run)
@@ -152,8 +156,8 @@ def _take(engine: sqlalchemy.Engine, own: Driver, request: Request) -> str | Non
             continue  # another process was quicker: who is it?
         told = _pulse(engine, own, other)
         if told == "beats":
-            raise RunError(
-                f"{own.folder} cannot be searched now: its trials in {shown(request.storage)} are "
+            raise Driven(
+                f"{own.folder} is not free: its trials in {shown(request.storage)} are "
                 f"in the hands of {other}, which searches in {other.folder}; wait for it, or stop "
                 f"it there: nas stop {other.folder}"
             )
