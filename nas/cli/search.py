@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..api.searching import Session
+    from ..search.pilots import Starter
 
 
 def search(
@@ -210,9 +211,11 @@ def look(
 ) -> None:
     """The forecast of a search: `--dry-run`, `nas plan`."""
     with output.waiting("a pilot trains for a moment …"):
-        from ..api import planning, searching
+        with measuring(asked) as starter:
+            from ..api import planning, searching
 
-        plan = planning.plan(searching.prepare(space, data, budget, **asked), STARTED)
+            prepared = searching.prepare(space, data, budget, starter=starter, **asked)
+        plan = planning.plan(prepared, STARTED)
     if output.as_json:
         print_json(plan, output.result)
     else:
@@ -226,10 +229,21 @@ def _begun(
     asked: dict[str, Any],
 ) -> Session:  # fmt: skip
     with output.waiting("reading the space and the data …"):
-        from ..api import searching
+        with measuring(asked) as starter:
+            from ..api import searching
 
-        prepared = searching.prepare(space, data, budget, **asked)
+            prepared = searching.prepare(space, data, budget, starter=starter, **asked)
         return searching.begin(prepared, run_dir)
+
+
+def measuring(asked: Mapping[str, Any]) -> AbstractContextManager[Starter | None]:
+    """What `auto` measures with loads torch beside this process, which is about to."""
+    placed = (asked.get(name) for name in ("trials_at_once", "gpus_per_trial", "cpus_per_trial"))
+    if "auto" not in placed or "ray_address" in asked:
+        return nullcontext()
+    from ..search.pilots import Starter
+
+    return Starter()
 
 
 def _resumed(output: Output, run: str, budget: str | None, given: dict[str, Any]) -> Session:

@@ -1,8 +1,4 @@
-"""The search: prepare a request, create its run folder, search in it, and resume."""
+"""The search: prepare a request (`request`), make its run folder, search in it, resume (`run`).
 
-from __future__ import annotations
-
-from .request import Prepared, prepare, reopen
-from .run import create, search
-
-__all__ = ["Prepared", "create", "prepare", "reopen", "search"]
+Nothing is imported here: `pilots` begins its work while the rest is being loaded.
+"""

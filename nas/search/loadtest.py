@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -38,17 +37,18 @@ class Pilots:
         *,
         plugins: Sequence[Plugin] = (),
         beyond: int = 0,
+        starter: Starter | None = None,
     ) -> None:
-        """`beyond`: bytes that other networks of the space take above the default's."""
+        """`beyond`: bytes that other networks of the space take above the default's; `starter`:
+        one that has begun already."""
         self._stack = contextlib.ExitStack()
         self._work = Work((architecture.text,), data, device, 1, tuple(plugins))
-        self._beyond = beyond
+        self._beyond, self._begun = beyond, starter
         self._running: list[Process] = []
 
     def __enter__(self) -> Pilots:
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-")))
-        self._starter = self._stack.enter_context(Starter(folder))
-        self._work.write(folder)  # torch is being loaded meanwhile
+        self._starter = self._begun or self._stack.enter_context(Starter())
+        self._work.write(self._starter.folder)  # torch is being loaded meanwhile
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,6 +91,7 @@ def settled_by(
     device: str,
     *,
     plugins: Sequence[str | Path] = (),
+    starter: Starter | None = None,
 ) -> Settled:
     """What `place` asks of: the measurement on this machine."""
     first = fill(space, space.default()) if isinstance(space, Space) else space
@@ -98,7 +99,7 @@ def settled_by(
     def settled(most: int, threads: Callable[[int], int], memory: int) -> tuple[Level, list[Level]]:
         beyond = beyond_default(space, first, data)
         texts = [read_plugin(Path(plugin)) for plugin in plugins]
-        with Pilots(first, data, device, plugins=texts, beyond=beyond) as pilots:
+        with Pilots(first, data, device, plugins=texts, beyond=beyond, starter=starter) as pilots:
             return settle(pilots.measure, most, threads, memory)
 
     return settled

@@ -86,19 +86,19 @@ def fresh(folder: Path) -> Process:
 
 
 class Starter:
-    """Loads torch once, and starts processes whose work lies in the folder; used as a context.
+    """Loads torch once, and starts processes whose work lies in `folder`; used as a context.
 
-    Leaving the context ends all of them.
+    Leaving the context ends all of them. It may begin before the work is known: to load torch
+    takes it some seconds, and needs nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
     def __enter__(self) -> Starter:
+        self._temporary = tempfile.TemporaryDirectory(prefix="nas-pilot-")
+        self.folder = Path(self._temporary.name)
         self._errors = tempfile.TemporaryFile()
         self._line, theirs = socket.socketpair()
         with theirs:
-            self._child = _python(STARTER, self._folder, theirs, self._errors, own_session=True)
+            self._child = _python(STARTER, self.folder, theirs, self._errors, own_session=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,6 +107,7 @@ class Starter:
         self._child.wait()
         self._line.close()
         self._errors.close()
+        self._temporary.cleanup()
 
     @property
     def last_words(self) -> str:

@@ -29,6 +29,7 @@ from .loadtest import settled_by
 from .machine import Node, device_memory, pick_cluster_device, this_machine
 from .machine import available_cpus as available_cpus
 from .machine import pick_device as pick_device
+from .pilots import Starter
 from .placement import AUTO, Count, Placement, Share, Wish
 from .strategies import STRATEGIES
 
@@ -62,8 +63,12 @@ def prepare(
     plugins: Sequence[str | Path] = (),
     storage: str = storages.JOURNAL,
     deterministic: bool = False,
+    starter: Starter | None = None,
 ) -> Prepared:
-    """Check everything that was asked, before a folder or a GPU is touched. Raises UserError."""
+    """Check everything that was asked, before a folder or a GPU is touched. Raises UserError.
+
+    starter  of the processes that `auto` measures with, begun already
+    """
     load_plugins(plugins)
     _check_words(budget, strategy, keep, seed)
     wish = _wish(trials_at_once, gpus_per_trial, cpus_per_trial)
@@ -78,7 +83,7 @@ def prepare(
     storages.check(storage)
     place = placing.place(
         wish, device, nodes, address=address, memory=memory,
-        settled=_measuring(address, nodes, loaded, images, device, plugins),
+        settled=_measuring(address, nodes, loaded, images, device, plugins, starter),
     )  # fmt: skip
     check_default(loaded, images, device, place.memory)
     request = Request(
@@ -266,10 +271,10 @@ def _reach(address: str | None) -> tuple[str | None, tuple[Node, ...]]:
 
 def _measuring(
     address: str | None, nodes: Sequence[Node], space: Space | Architecture, data: ImageData,
-    device: str, plugins: Sequence[str | Path],
+    device: str, plugins: Sequence[str | Path], starter: Starter | None,
 ) -> placing.Settled:  # fmt: skip
     if address is None:
-        return settled_by(space, data, device, plugins=plugins)
+        return settled_by(space, data, device, plugins=plugins, starter=starter)
     from . import backend
 
     return backend.settled_there(address, nodes, space, data, device, plugins=plugins)

@@ -25,7 +25,8 @@ SLOTS = 2
 
 def ours(trials: int, folder: Path) -> dict[str, float]:
     """`nas search` on the space `tiny`, one epoch a trial."""
-    from nas.search import create, prepare, search
+    from nas.search.request import prepare
+    from nas.search.run import create, search
 
     constants = {"recipe.epochs": "1"}
     prepared = prepare(
