@@ -1,0 +1,207 @@
+"""Holes that say nothing: networks that differ in one decision, or in two swapped ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from ..errors import ShapeError
+from ..models.likeness import same_network
+from ..space import Architecture, Hole, Space, Value, fill
+from ..space.holes import quoted, same
+from .catalogue import image_of, shown_image
+from .surveying import Drawn
+
+MOST_VALUES = 8  # of a hole that are tried
+AT_RANDOM = 4  # networks in which a hole is changed, before those that are chosen
+MOST_NETWORKS = 40  # in which it is changed before it counts as dead
+THOROUGH = 4  # of them in which the two are compared to the last digit
+SWAPPED = 8  # networks in which two holes change places
+
+Finding = dict[str, str]
+
+
+def warning(where: str, message: str) -> Finding:
+    """A finding that keeps no search from running."""
+    return {"level": "warning", "where": where, "message": message}
+
+
+class Comparison:
+    """Asks of each hole of a space whether it changes the network.
+
+    The cheapest networks are asked first: for most holes one of them settles it.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        image: Mapping[str, Any],
+        drawn: Sequence[Drawn],
+        assumed: Mapping[str, Any],
+    ) -> None:
+        self.space, self.image = space, image
+        once = {_network_of(one.network): one for one in drawn if one.price is not None}
+        self.drawn = list(once.values())
+        self.cheap_first = sorted(self.drawn, key=lambda one: one.price.macs)  # type: ignore[union-attr]
+        height, width = assumed["size"]
+        self.pixels = f"images of {height}x{width}"
+
+    def findings(self) -> list[Finding]:
+        """One for each hole that could go, and for each option and pair of holes."""
+        found: list[Finding] = []
+        alive: list[Hole] = []
+        for hole in self.space.holes:
+            where = self.space.document.where(hole.line)
+            if hole.points() == 1:
+                text = f"{hole.name} can be {quoted(hole.default)} alone: write the value itself"
+                found.append(warning(where, text))
+            elif hole.name.startswith("recipe."):
+                found += self.recipe_hole(hole, where)
+            elif tried := self.without_effect(hole):
+                text = (
+                    f"{hole.name} never changes the network, on {self.pixels}: take it out "
+                    f"(tried in {tried} network{'' if tried == 1 else 's'})"
+                )
+                found.append(warning(where, text))
+            else:
+                alive.append(hole)
+                found += self.equal_options(hole, where)
+        return found + [finding for pair in combinations(alive, 2) for finding in self.twins(*pair)]
+
+    def recipe_hole(self, hole: Hole, where: str) -> Iterable[Finding]:
+        """Keys of a recipe that others can leave without meaning."""
+        recipes = [one.network.recipe for one in self.drawn]
+        plain = (r.get("optimizer") == "adamw" or r.get("momentum") == 0 for r in recipes)
+        if hole.name == "recipe.nesterov" and all(plain):
+            text = "recipe.nesterov means nothing to adamw or with momentum 0: take it out"
+            yield warning(where, text)
+        if hole.name == "recipe.smoothing" and all(r.get("patience") == 0 for r in recipes):
+            text = "recipe.smoothing means nothing with patience 0: take it out"
+            yield warning(where, text)
+
+    def networks(self, *holes: Hole) -> Iterator[Architecture]:
+        """Networks in which all these holes are active.
+
+        Some at random, then cheap ones, until every value of every other hole was among them: a
+        hole may matter with one of them alone.
+        """
+        names = {hole.name for hole in holes}
+        active = [one for one in self.drawn if names <= (one.network.decisions or {}).keys()]
+        first = sorted(active[:AT_RANDOM], key=lambda one: one.price.macs)  # type: ignore[union-attr]
+        seen: set[tuple[str, object]] = set()
+        for one in first:
+            seen |= self.traits(one.network)
+            yield one.network
+        left, known = MOST_NETWORKS - len(first), {id(one) for one in first}
+        for one in self.cheap_first:
+            network = one.network
+            if id(one) in known or not names <= (network.decisions or {}).keys():
+                continue
+            traits = self.traits(network)
+            if left and not traits <= seen:
+                seen |= traits
+                left -= 1
+                yield network
+
+    def traits(self, network: Architecture) -> set[tuple[str, object]]:
+        """What its holes are, of ranges the half."""
+        found: set[tuple[str, object]] = set()
+        for name, value in (network.decisions or {}).items():
+            if not name.startswith("recipe."):
+                hole = self.space.by_name[name]
+                ranged = hole.kind in ("float", "log")
+                found.add((name, value >= hole.default if ranged else value))  # type: ignore[operator]
+        return found
+
+    def changed(self, base: Architecture, **to: Any) -> Architecture:
+        """`base` with decisions changed; what that opens takes its default."""
+        given = {**(base.decisions or {}), **to}
+        return fill(self.space, lambda hole: given.get(hole.name, hole.default))
+
+    def alike(self, a: Architecture, b: Architecture, *, thorough: bool = True) -> bool:
+        """Whether they are one network; not where one does not fit the image."""
+        try:
+            if shown_image(a, self.image) != shown_image(b, self.image):
+                return False
+            return same_network(a, b, thorough=thorough, **image_of(a, self.image))
+        except ShapeError:
+            return False
+
+    def without_effect(self, hole: Hole) -> int:
+        """The number of networks in which it was changed where that changed none, else 0."""
+        tried = 0
+        for base in self.networks(hole):
+            own = (base.decisions or {})[hole.name]
+            others = [value for value in values(hole) if not same(value, own)]
+            if tried >= THOROUGH:  # in turn
+                others = [others[tried % len(others)]]
+            for value in others:
+                other = self.changed(base, **{hole.name: value})
+                if not self.alike(base, other, thorough=tried < THOROUGH):
+                    return 0
+            tried += 1
+        return tried
+
+    def equal_options(self, hole: Hole, where: str) -> Iterable[Finding]:
+        """Two options of a choice that spell one network."""
+        if hole.kind != "choice" or len(hole.options) > MOST_VALUES:
+            return
+        pairs: list[tuple[Value, Value]] = []
+        for tried, base in enumerate(self.networks(hole)):
+            made = {option: self.changed(base, **{hole.name: option}) for option in hole.options}
+            pairs = [
+                (a, b)
+                for a, b in (pairs if tried else combinations(hole.options, 2))
+                if opens_alike(made[a], made[b])
+                and self.alike(made[a], made[b], thorough=tried < THOROUGH)
+            ]
+            if not pairs:
+                return
+        for a, b in pairs:
+            text = f"the options {quoted(a)} and {quoted(b)} spell the same network: keep one"
+            yield warning(where, f"{hole.name}: {text}")
+
+    def twins(self, a: Hole, b: Hole) -> Iterable[Finding]:
+        """Two holes whose values can be swapped."""
+        if (a.kind, a.options, a.low, a.high, a.step) != (b.kind, b.options, b.low, b.high, b.step):
+            return
+        swapped = 0
+        for base in self.networks(a, b):
+            decisions = base.decisions or {}
+            x, y = decisions[a.name], decisions[b.name]
+            if same(x, y):
+                continue
+            if not self.alike(base, self.changed(base, **{a.name: y, b.name: x})):
+                return
+            swapped += 1
+            if swapped == SWAPPED:
+                break
+        if swapped:
+            yield warning(
+                self.space.document.where(b.line),
+                f"{a.name} and {b.name} can be swapped without changing the network, so that "
+                "every network counts twice: tie one to the other with !same, or take one out",
+            )
+
+
+def opens_alike(a: Architecture, b: Architecture) -> bool:
+    """Whether both have the same holes open: else their defaults alone may agree."""
+    return (a.decisions or {}).keys() == (b.decisions or {}).keys()
+
+
+def values(hole: Hole) -> list[Any]:
+    """Some of what a hole can be, its ends among them."""
+    points = hole.points()
+    if points is None:
+        return [hole.low, hole.high, hole.default]
+    if points <= MOST_VALUES:
+        return [hole.at(index) for index in range(points)]
+    steps = MOST_VALUES - 1
+    return [hole.at(round(k * (points - 1) / steps)) for k in range(MOST_VALUES)]
+
+
+def _network_of(network: Architecture) -> tuple[tuple[str, Value], ...]:
+    """The decisions about the network: draws that differ in the recipe alone are one."""
+    decisions = (network.decisions or {}).items()
+    return tuple((name, value) for name, value in decisions if not name.startswith("recipe."))
