@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 from ..errors import ShapeError
+from ..models import cost
 from ..models.likeness import same_network
 from ..space import Architecture, Hole, Space, Value, fill
 from ..space.holes import quoted, same
@@ -14,7 +15,7 @@ from .catalogue import image_of, shown_image
 from .surveying import Drawn
 
 MOST_VALUES = 8  # of a hole that are tried
-AT_RANDOM = 4  # networks in which a hole is changed, before those that are chosen
+SPREAD = 4  # networks, from cheap to dear, in which a hole is changed first
 MOST_NETWORKS = 40  # in which it is changed before it counts as dead
 THOROUGH = 4  # of them in which the two are compared to the last digit
 SWAPPED = 8  # networks in which two holes change places
@@ -41,9 +42,10 @@ class Comparison:
         assumed: Mapping[str, Any],
     ) -> None:
         self.space, self.image = space, image
-        once = {_network_of(one.network): one for one in drawn if one.price is not None}
-        self.drawn = list(once.values())
-        self.cheap_first = sorted(self.drawn, key=lambda one: one.price.macs)  # type: ignore[union-attr]
+        self.recipes = [one.network.recipe for one in drawn if one.price is not None]
+        ranked = sorted((one.price.macs, place) for place, one in enumerate(drawn) if one.price)
+        networks = (drawn[place].network for _, place in ranked)
+        self.cheap_first = list({_network_of(network): network for network in networks}.values())
         height, width = assumed["size"]
         self.pixels = f"images of {height}x{width}"
 
@@ -71,37 +73,33 @@ class Comparison:
 
     def recipe_hole(self, hole: Hole, where: str) -> Iterable[Finding]:
         """Keys of a recipe that others can leave without meaning."""
-        recipes = [one.network.recipe for one in self.drawn]
-        plain = (r.get("optimizer") == "adamw" or r.get("momentum") == 0 for r in recipes)
+        plain = (r.get("optimizer") == "adamw" or r.get("momentum") == 0 for r in self.recipes)
         if hole.name == "recipe.nesterov" and all(plain):
             text = "recipe.nesterov means nothing to adamw or with momentum 0: take it out"
             yield warning(where, text)
-        if hole.name == "recipe.smoothing" and all(r.get("patience") == 0 for r in recipes):
+        if hole.name == "recipe.smoothing" and all(r.get("patience") == 0 for r in self.recipes):
             text = "recipe.smoothing means nothing with patience 0: take it out"
             yield warning(where, text)
 
     def networks(self, *holes: Hole) -> Iterator[Architecture]:
         """Networks in which all these holes are active.
 
-        Some at random, then cheap ones, until every value of every other hole was among them: a
-        hole may matter with one of them alone.
+        Some from the cheapest to the dearest, then cheap ones until every value of every other
+        hole was among them: a hole may matter with one of them alone.
         """
         names = {hole.name for hole in holes}
-        active = [one for one in self.drawn if names <= (one.network.decisions or {}).keys()]
-        first = sorted(active[:AT_RANDOM], key=lambda one: one.price.macs)  # type: ignore[union-attr]
-        seen: set[tuple[str, object]] = set()
-        for one in first:
-            seen |= self.traits(one.network)
-            yield one.network
-        left, known = MOST_NETWORKS - len(first), {id(one) for one in first}
-        for one in self.cheap_first:
-            network = one.network
-            if id(one) in known or not names <= (network.decisions or {}).keys():
-                continue
+        active = [one for one in self.cheap_first if names <= (one.decisions or {}).keys()]
+        known, seen = set[int](), set[tuple[str, object]]()
+        for place in (0, *range(1, len(active), max(1, len(active) // SPREAD))):
+            if place < len(active):
+                known.add(place)
+                seen |= self.traits(active[place])
+                yield active[place]
+        for place, network in enumerate(active):
             traits = self.traits(network)
-            if left and not traits <= seen:
+            if place not in known and not traits <= seen and len(known) < MOST_NETWORKS:
+                known.add(place)
                 seen |= traits
-                left -= 1
                 yield network
 
     def traits(self, network: Architecture) -> set[tuple[str, object]]:
@@ -120,7 +118,12 @@ class Comparison:
         return fill(self.space, lambda hole: given.get(hole.name, hole.default))
 
     def alike(self, a: Architecture, b: Architecture, *, thorough: bool = True) -> bool:
-        """Whether they are one network; not where one does not fit the image."""
+        """Whether they are one network; not where one does not fit the image.
+
+        Nor where one opens other holes, whose defaults alone may agree.
+        """
+        if (a.decisions or {}).keys() != (b.decisions or {}).keys():
+            return False
         try:
             if shown_image(a, self.image) != shown_image(b, self.image):
                 return False
@@ -128,66 +131,73 @@ class Comparison:
         except ShapeError:
             return False
 
+    def cost_alike(self, a: Architecture, b: Architecture) -> bool:
+        """Whether their rows cost the same: much cheaper to say than what they compute."""
+        try:
+            prices = [cost(one, **image_of(one, self.image)) for one in (a, b)]
+        except ShapeError:
+            return False
+        rows = [[row[2:] for row in price.rows] for price in prices]  # but for names
+        return rows[0] == rows[1]
+
+    def all_alike(self, pairs: Iterable[tuple[Architecture, Architecture]]) -> bool:
+        """Whether there are pairs and all are alike: roughly each, then some to the last digit."""
+        first: list[tuple[Architecture, Architecture]] = []
+        for pair in pairs:
+            if not self.alike(*pair, thorough=False):
+                return False
+            if len(first) < THOROUGH:
+                first.append(pair)
+        return bool(first) and all(self.alike(*pair) for pair in first)
+
     def without_effect(self, hole: Hole) -> int:
         """The number of networks in which it was changed where that changed none, else 0."""
         tried = 0
-        for base in self.networks(hole):
-            own = (base.decisions or {})[hole.name]
-            others = [value for value in values(hole) if not same(value, own)]
-            if tried >= THOROUGH:  # in turn
-                others = [others[tried % len(others)]]
-            for value in others:
-                other = self.changed(base, **{hole.name: value})
-                if not self.alike(base, other, thorough=tried < THOROUGH):
-                    return 0
-            tried += 1
-        return tried
+
+        def pairs() -> Iterator[tuple[Architecture, Architecture]]:
+            nonlocal tried
+            for base in self.networks(hole):
+                own = (base.decisions or {})[hole.name]
+                others = [value for value in values(hole) if not same(value, own)]
+                if tried >= SPREAD:  # one of them in turn
+                    others = [others[tried % len(others)]]
+                tried += 1
+                for value in others:
+                    yield base, self.changed(base, **{hole.name: value})
+
+        return tried if self.all_alike(pairs()) else 0
 
     def equal_options(self, hole: Hole, where: str) -> Iterable[Finding]:
         """Two options of a choice that spell one network."""
         if hole.kind != "choice" or len(hole.options) > MOST_VALUES:
             return
-        pairs: list[tuple[Value, Value]] = []
-        for tried, base in enumerate(self.networks(hole)):
-            made = {option: self.changed(base, **{hole.name: option}) for option in hole.options}
-            pairs = [
-                (a, b)
-                for a, b in (pairs if tried else combinations(hole.options, 2))
-                if opens_alike(made[a], made[b])
-                and self.alike(made[a], made[b], thorough=tried < THOROUGH)
-            ]
-            if not pairs:
-                return
-        for a, b in pairs:
-            text = f"the options {quoted(a)} and {quoted(b)} spell the same network: keep one"
-            yield warning(where, f"{hole.name}: {text}")
+        for a, b in combinations(hole.options, 2):
+            pairs = (
+                (self.changed(base, **{hole.name: a}), self.changed(base, **{hole.name: b}))
+                for base in self.networks(hole)
+            )
+            if self.all_alike(pairs):
+                text = f"the options {quoted(a)} and {quoted(b)} spell the same network: keep one"
+                yield warning(where, f"{hole.name}: {text}")
 
     def twins(self, a: Hole, b: Hole) -> Iterable[Finding]:
         """Two holes whose values can be swapped."""
         if (a.kind, a.options, a.low, a.high, a.step) != (b.kind, b.options, b.low, b.high, b.step):
             return
-        swapped = 0
-        for base in self.networks(a, b):
-            decisions = base.decisions or {}
-            x, y = decisions[a.name], decisions[b.name]
-            if same(x, y):
-                continue
-            if not self.alike(base, self.changed(base, **{a.name: y, b.name: x})):
-                return
-            swapped += 1
-            if swapped == SWAPPED:
-                break
-        if swapped:
+
+        def pairs() -> Iterator[tuple[Architecture, Architecture]]:
+            for base in self.networks(a, b):
+                x, y = (base.decisions or {})[a.name], (base.decisions or {})[b.name]
+                if not same(x, y):
+                    yield base, self.changed(base, **{a.name: y, b.name: x})
+
+        found = list(islice(pairs(), SWAPPED))
+        if all(self.cost_alike(*pair) for pair in found) and self.all_alike(found):
             yield warning(
                 self.space.document.where(b.line),
                 f"{a.name} and {b.name} can be swapped without changing the network, so that "
                 "every network counts twice: tie one to the other with !same, or take one out",
             )
-
-
-def opens_alike(a: Architecture, b: Architecture) -> bool:
-    """Whether both have the same holes open: else their defaults alone may agree."""
-    return (a.decisions or {}).keys() == (b.decisions or {}).keys()
 
 
 def values(hole: Hole) -> list[Any]:
