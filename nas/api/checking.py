@@ -158,7 +158,8 @@ def _shapes(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
     for hole, value, fault in never:
         yield warning(
             space.document.where(hole.line),
-            f"{hole.name} can never be {quoted(value)}: no draw with it builds; {fault}",
+            f"{hole.name} can never be {quoted(value)}, no draw with it builds: take it out, or "
+            f"make it fit: {fault}",
         )
     bad = {(hole.name, value) for hole, value, _ in never}
     others = [one for one in rest if bad.isdisjoint((one.network.decisions or {}).items())]

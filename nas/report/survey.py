@@ -18,6 +18,7 @@ from .overview import many
 from .words import near
 
 BARS = " ▁▂▃▄▅▆▇█"
+LEVELS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 def show_survey(console: Console, found: Mapping[str, Any]) -> None:
@@ -95,20 +96,21 @@ def _show_ends(console: Console, found: Mapping[str, Any]) -> None:
 
 
 def show_check(console: Console, found: Mapping[str, Any]) -> None:
-    """A finding a line, or one line that there is none."""
+    """A finding a line, and one that nothing is wrong where that is so."""
     for finding in found["findings"]:
-        colour = "red" if finding["level"] == "error" else "yellow"
         console.print(
             Text.assemble(
-                near_place(finding["where"]), ": ", (finding["level"], colour), ": ",
+                near_place(finding["where"]), ": ",
+                (finding["level"], LEVELS[finding["level"]]), ": ",
                 finding["message"],
             ),
             soft_wrap=True,  # a line each, as compilers have it
         )  # fmt: skip
+    if found["errors"] or found["warnings"]:
+        return
     drawn = f"{found['draws']:,} draws of {found['holes']} holes"
     looked = f"{drawn} on {image_words(found['input'])}" if found["holes"] else "no holes"
-    if not found["findings"]:
-        console.print(f"{near(found['file'])}: nothing is wrong ({looked})")
+    console.print(f"{near(found['file'])}: nothing is wrong ({looked})")
 
 
 def near_place(where: str) -> str:
