@@ -15,7 +15,7 @@ from ..models.scaling import factors
 from ..models.tally import Misfit
 from ..space import Architecture, Space, count, draw, fill, load
 from ..train.recipe import Recipe
-from .catalogue import image_of, shown_image
+from .catalogue import image_of, quantile, shown_image
 
 DRAWS = 2000
 FIGURES = ("params", "macs", "memory")
@@ -69,7 +69,12 @@ def survey(
         "builds": len(built) / len(drawn),
         "within_limits": len(within) / len(drawn),
         "misfits": [
-            {"where": error.where, "message": message_of(error), "share": times / len(drawn)}
+            {
+                "where": error.where,
+                "message": message_of(error),
+                "share": times / len(drawn),
+                "by_rule": any(one.misfit is error and refused(one) for one in drawn),
+            }
             for error, times in misfits(drawn)[:3]
         ],
         "distribution": {
@@ -160,9 +165,7 @@ def _distribution(values: Sequence[int]) -> dict[str, Any]:
     if not values:
         return {"quantiles": [], "histogram": []}
     ranked = sorted(values)
-    quantiles = [
-        {"share": share, "value": ranked[round(share * (len(ranked) - 1))]} for share in QUANTILES
-    ]
+    quantiles = [{"share": share, "value": quantile(ranked, share)} for share in QUANTILES]
     low, ratio = max(1, ranked[0]), max(1, ranked[-1]) / max(1, ranked[0])
     histogram = [0] * BINS
     for value in ranked:

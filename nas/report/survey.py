@@ -44,7 +44,8 @@ def _show_facts(console: Console, found: Mapping[str, Any]) -> None:
     grid.add_row("builds", f"{_percent(found['builds'])} of {drawn} (seed {found['seed']})")
     for misfit in found["misfits"]:
         said = f"{near_place(misfit['where'])}: {misfit['message']}"
-        grid.add_row("", f"{_percent(misfit['share'])} do not: {said}")
+        what = "are refused by the file's growth" if misfit["by_rule"] else "do not"
+        grid.add_row("", f"{_percent(misfit['share'])} {what}: {said}")
     fits = (
         f"{_percent(found['within_limits'])} of the draws ({limits})" if limits else "none stated"
     )
@@ -65,8 +66,9 @@ def _show_distribution(console: Console, found: Mapping[str, Any]) -> None:
     table.add_row("spread", *spread)
     section(console, "What the draws cost", table)
     console.print(
-        "So many of them have that much or less; the spread goes from the least to the most, on a "
-        "logarithmic scale. memory: of training with the recipe's batch.",
+        f"Of the {found['draws']:,} draws those that build, within the limits or not. So many of "
+        "them have that much or less; the spread goes from the least to the most, on a logarithmic "
+        "scale. memory: of training with the recipe's batch.",
         style="dim",
     )
 
