@@ -53,12 +53,12 @@ def _looked_into(
 ) -> dict[str, Any]:
     if not isinstance(loaded, Space):
         first = price_of(loaded, image)
-        found = [*_default(space, first), *_limits(space, [first])]
+        found = [*_default(space, first, ()), *_limits(space, [first])]
         return _report(space.path, found, input=shown_image(loaded, image))
     first = price_of(fill(loaded, space.default()), image)
     drawn = draws(loaded, image, seed)
     assumed = shown_image(first.network, image)
-    found = [*_default(space, first), *_limits(space, drawn), *_shapes(space, drawn)]
+    found = [*_default(space, first, drawn), *_limits(space, drawn), *_shapes(space, drawn)]
     found += Comparison(loaded, image, drawn, assumed).findings()
     return _report(space.path, found, input=assumed, holes=len(space.holes), draws=len(drawn))
 
@@ -96,11 +96,14 @@ def _place(space: Space, section: str, key: str) -> str:
 
 
 # ----------------------------------------------------------------------- the default, the limits
-def _default(space: Space, first: Drawn) -> Iterable[Finding]:
-    """Trial 0 must fit its images and the limits."""
-    if first.misfit is not None:
+def _default(space: Space, first: Drawn, drawn: Sequence[Drawn]) -> Iterable[Finding]:
+    """Trial 0 must fit its images and the limits; what is so of every draw is told of those."""
+    built = [one for one in drawn if one.price is not None]
+    if first.misfit is not None and (built or not drawn):
         whose = "the default network" if space.holes else "the network"
         yield _error(first.misfit.where, f"{whose} does not fit: {message_of(first.misfit)}")
+    if built and all(over(one, space.limits) for one in built):
+        return
     for key in over(first, space.limits):
         assert first.price is not None
         yield _error(

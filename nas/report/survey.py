@@ -14,7 +14,7 @@ from rich.text import Text
 from ..units import show_amount, show_bytes
 from .describe import image_words, plain_value, show_holes
 from .layout import facts_grid, plain_table, section
-from .overview import many
+from .overview import counted, many
 from .words import near
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -110,7 +110,7 @@ def show_check(console: Console, found: Mapping[str, Any]) -> None:
         )  # fmt: skip
     if found["errors"] or found["warnings"]:
         return
-    drawn = f"{found['draws']:,} draws of {found['holes']} holes"
+    drawn = f"{found['draws']:,} draws of {counted(found['holes'], 'hole')}"
     looked = f"{drawn} on {image_words(found['input'])}" if found["holes"] else "no holes"
     console.print(f"{near(found['file'])}: nothing is wrong ({looked})")
 

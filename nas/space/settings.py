@@ -10,7 +10,7 @@ from ..registry import REQUIRED, SIGNATURES, Setting, Signature
 from .document import Document, Node
 from .document import Mapping as MappingNode
 from .document import Sequence as SequenceNode
-from .holes import Hole, quoted
+from .holes import Hole, quoted, show
 from .template import (
     Broken,
     Decided,
@@ -68,10 +68,22 @@ def _check_fixed(document: Document, setting: Setting, value: Any, label: str, n
     fault = setting.fault(value)
     if not fault:
         return
-    for step, part, inner, where in _inside(setting, value, node):
-        _check_fixed(document, part, inner, f"{label}.{step}", where)
+    inside = [part for part in _inside(setting, value, node) if part[1].fault(part[2])]
+    for step, part, inner, where in inside:
+        with document.going_on():
+            _check_fixed(document, part, inner, f"{label}.{step}", where)
+    unknown = value.keys() - setting.fields.keys() if isinstance(value, dict) else ()
+    if inside and not unknown:
+        return
     shown = "" if isinstance(value, list | dict) else f" is {quoted(value)}, which"
-    raise document.fault(f"{label}{shown} {fault}", node)
+    raise document.fault(f"{label}{shown} {fault}{_meant(setting, value)}", node)
+
+
+def _meant(setting: Setting, value: Any) -> str:
+    """What a list is that stands where none may: a choice without its tag."""
+    if not isinstance(value, list) or len(value) < 2 or any(map(setting.fault, value)):
+        return ""
+    return f"; for a choice among them write !choice [{', '.join(map(show, value))}]"
 
 
 def _inside(
@@ -187,16 +199,18 @@ def _check_key(
     for signature in signatures if key not in ROW_KEYS else ():
         if key in signature.settings:
             check_value(document, signature.settings[key], item, f"{row.path}.{key}")
-        elif several:
+        elif several and any(key in other.settings for other in signatures):
             raise document.fault(
                 f"{row.path}.{key}: not every option of op takes {key!r}: {signature.name} does "
                 f"not; write it inside those that do, as {{NAME: {{{key}: …}}}}",
                 item.node,
             )
         else:
-            known = [*signature.settings, *ROW_KEYS]
+            known = {*ROW_KEYS}.union(*(other.settings for other in signatures))
+            names = "no option of op" if several else signature.name
             raise document.fault(
-                f"{row.path}: {signature.name} takes no {key!r}{hint(key, known)}", item.node
+                f"{row.path}: {names} takes {'' if several else 'no '}{key!r}{hint(key, known)}",
+                item.node,
             )
 
 
@@ -233,7 +247,10 @@ def _operators(document: Document, row: Row) -> list[tuple[object, Group | None]
 def _signature(document: Document, row: Row, name: object) -> Signature:
     node = row.items["op"].node
     if not isinstance(name, str):
-        raise document.fault(f"{row.path}.op must be the name of an operator", node)
+        choice = (
+            "" if not isinstance(name, list) else ", or of several: op: !choice [conv, residual]"
+        )
+        raise document.fault(f"{row.path}.op must be the name of an operator{choice}", node)
     if name not in SIGNATURES:
         raise document.fault(
             f"{row.path} has the unknown operator {name!r}{hint(name, SIGNATURES.names())} "

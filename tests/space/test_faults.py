@@ -6,7 +6,7 @@ import re
 import pytest
 
 from nas.errors import SpaceError, UnknownName, UserError
-from nas.space import fill, find, load, parse, require_architecture
+from nas.space import faults_of, fill, find, load, parse, require_architecture
 
 HEAD = "network:\n"
 TAIL = "  - {op: global_pool}\n  - {op: linear}\n"
@@ -140,6 +140,9 @@ FAULTS = {
     "given in both places, choice": (net("{name: a, op: !choice [{bottleneck: {expansion: 4}}], channels: 8, expansion: 2}"), r"network\.a: the key 'expansion' stands in the row and in its option bottleneck; keep one"),
     "given in both places, fixed": (net("{name: a, op: {bottleneck: {expansion: 4}}, channels: 8, expansion: 2}"), r"network\.a: the key 'expansion' stands in the row and in its op as well"),
     "given in both, row first": (net("{name: a, expansion: 2, op: {bottleneck: {expansion: 4}}, channels: 8}"), r"network\.a: the key 'expansion' stands in the row and in its op as well"),
+    "list as op": (net("{name: a, op: [conv, residual], channels: 8}"), r"network\.a\.op must be the name of an operator, or of several: op: !choice"),
+    "list where a choice is meant": (net("{name: a, op: conv, channels: [8, 16]}"), r"network\.a\.channels must be .*; for a choice among them write !choice \[8, 16\]"),
+    "no option takes it": (net("{name: a, op: !choice [conv, residual], chanels: 8}"), r"network\.a: no option of op takes 'chanels'; did you mean 'channels'"),
     "repeat in an option": (net("{name: a, op: !choice [{conv: {repeat: 2}}], channels: 8}"), r"'repeat' belongs to the row, not into an option"),
     "settings are a list": (net("{name: a, op: !choice [{conv: [3]}], channels: 8}"), r"network\.a\.conv: the settings of an option are a mapping"),
     "missing key": (net("{name: a, op: conv}"), r":2: network\.a: conv needs 'channels': a whole number"),
@@ -210,6 +213,68 @@ def test_a_fault_is_one_clear_sentence(text, message):
     assert re.search(message, said), said
     assert said.startswith("s.yaml:") and "\n" not in said
     assert caught.value.exit_code == 2
+
+
+SEVERAL = {  # files with several faults, and all that a linter tells of them
+    "nested": (
+        net("{name: a, op: residual, channels: 8, se: {ratoi: 0.5, act: foo}}"),
+        [r"se\.act is 'foo'", r"se has the unknown key 'ratoi'"],
+    ),
+    "rows within rows": (
+        net(CONV, "{name: r, branches: [[{op: conv, chanels: 8}], [{op: convv}], {op: conv}]}"),
+        [r"network\.r\.3 must be a list of rows", r"conv takes no 'chanels'", r"unknown operator 'convv'"],
+    ),
+    "an untied row, told once": (
+        net("{name: u, op: conv, channels: 8, kernel: !choice [0, 3], untied: true, repeat: !int [1, 3]}"),
+        [r"network\.u\.1\.kernel has the option 0"],
+    ),
+    "what hangs on an op that cannot be read": (
+        net("{name: a, op: !choice [], channels: 8}", "{name: b, op: conv, channels: 8, kernel: !same network.a.conv.kernel}"),
+        [r"network\.a\.op: a choice needs at least one option"],
+    ),
+    "what hangs on a row with a wrong name": (
+        net("{name: A b, op: conv, channels: 8}", "{name: b, op: conv, channels: !same network.A b.channels}"),
+        [r"the name A b of row 1"],
+    ),
+    "unknown tags": (
+        net("{name: a, op: !chose [conv, residual], channels: 8}", "!chose {name: c}") + "recipe: !chose {lr: 1}\nlimits: {params: !foo 3}\n",
+        [r"unknown tag !chose"] * 3 + [r"unknown tag !foo"],
+    ),
+    "untied, without a number": (
+        net("{name: u, op: conv, channels: 8, repeat: !choice [{x: two}, 3], untied: true}"),
+        [r"network\.u\.repeat\.x is 'two'"],
+    ),
+    "sections": (
+        net(CONV) + "name: 3\ninput: {size: 0, chanels: 3}\ndefaults: {act: reluu, norn: batch}\nscaling: {phi: 1, depth: 2, foo: 1}\nrecipe: {optimizer: !choice [adm, sgd], lr: 0}\n",
+        [
+            r"name must be text", r"input\.size is 0", r"unknown key 'chanels'", r"defaults\.act is 'reluu'", r"no operator takes 'norn'",
+            r"scaling has the unknown key 'foo'", r"scaling has both phi and depth", r"recipe\.optimizer has the option 'adm'", r"recipe\.lr is 0",
+        ],
+    ),
+    "not YAML": ("network: [{op: conv\n", [r"not YAML"]),
+    "beside a base": ("base: resnet18\nrecipe: {lrr: 0.1}\nlimits: {params: x}\n", [r":2: unknown recipe key 'lrr'", r":3: limits\.params: 'x'"]),
+    "none": (net(CONV), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "messages"), SEVERAL.values(), ids=SEVERAL.keys())
+def test_a_linter_gets_every_fault_and_none_that_follows_from_another(text, messages, tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    told = [str(fault) for fault in faults_of(file)]
+    assert len(told) == len(messages), told
+    for said, message in zip(told, messages, strict=True):
+        assert re.search(message, said), told
+        assert said.startswith(f"{file}:") and "\n" not in said
+
+
+@pytest.mark.parametrize("text", [text for text, _ in FAULTS.values()], ids=FAULTS.keys())
+def test_a_linter_tells_what_a_load_stops_at(text, tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    with pytest.raises(SpaceError) as caught:
+        load(file)
+    assert str(caught.value) in [str(fault) for fault in faults_of(file)]
 
 
 def test_missing_file_names_its_neighbours(tmp_path):
