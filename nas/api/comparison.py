@@ -16,11 +16,12 @@ from .surveying import Drawn
 
 MOST_VALUES = 8  # of a hole that are tried
 SPREAD = 4  # networks, from cheap to dear, in which a hole is changed first
-MOST_NETWORKS = 40  # in which it is changed before it counts as dead
+MOST_NETWORKS = 64  # in which it is changed before it counts as dead
 THOROUGH = 4  # of them in which the two are compared to the last digit
 SWAPPED = 8  # networks in which two holes change places
 
 Finding = dict[str, str]
+Trait = tuple[str, object]
 
 
 def warning(where: str, message: str) -> Finding:
@@ -84,12 +85,12 @@ class Comparison:
     def networks(self, *holes: Hole) -> Iterator[Architecture]:
         """Networks in which all these holes are active.
 
-        Some from the cheapest to the dearest, then cheap ones until every value of every other
-        hole was among them: a hole may matter with one of them alone.
+        Some from the cheapest to the dearest, then cheap ones until any two values of other holes
+        were in one of them: a hole may matter with those alone.
         """
         names = {hole.name for hole in holes}
         active = [one for one in self.cheap_first if names <= (one.decisions or {}).keys()]
-        known, seen = set[int](), set[tuple[str, object]]()
+        known, seen = set[int](), set[tuple[Trait, Trait]]()
         for place in (0, *range(1, len(active), max(1, len(active) // SPREAD))):
             if place < len(active):
                 known.add(place)
@@ -102,15 +103,14 @@ class Comparison:
                 seen |= traits
                 yield network
 
-    def traits(self, network: Architecture) -> set[tuple[str, object]]:
-        """What its holes are, of ranges the half."""
-        found: set[tuple[str, object]] = set()
-        for name, value in (network.decisions or {}).items():
-            if not name.startswith("recipe."):
-                hole = self.space.by_name[name]
-                ranged = hole.kind in ("float", "log")
-                found.add((name, value >= hole.default if ranged else value))  # type: ignore[operator]
-        return found
+    def traits(self, network: Architecture) -> set[tuple[Trait, Trait]]:
+        """What its holes are, of ranges the half, each with each."""
+        found: list[Trait] = []
+        for name, value in _network_of(network):
+            hole = self.space.by_name[name]
+            ranged = hole.kind in ("float", "log")
+            found.append((name, value >= hole.default if ranged else value))  # type: ignore[operator]
+        return set(combinations(found, 2))
 
     def changed(self, base: Architecture, **to: Any) -> Architecture:
         """`base` with decisions changed; what that opens takes its default."""
@@ -146,7 +146,7 @@ class Comparison:
         for pair in pairs:
             if not self.alike(*pair, thorough=False):
                 return False
-            if len(first) < THOROUGH:
+            if len(first) < THOROUGH and not (first and first[-1][0] is pair[0]):
                 first.append(pair)
         return bool(first) and all(self.alike(*pair) for pair in first)
 

@@ -108,7 +108,7 @@ def show_check(console: Console, found: Mapping[str, Any]) -> None:
             ),
             soft_wrap=True,  # a line each, as compilers have it
         )  # fmt: skip
-    if found["errors"] or found["warnings"]:
+    if any(finding["level"] != "info" for finding in found["findings"]):
         return
     drawn = f"{found['draws']:,} draws of {counted(found['holes'], 'hole')}"
     looked = f"{drawn} on {image_words(found['input'])}" if found["holes"] else "no holes"
