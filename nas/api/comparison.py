@@ -118,9 +118,9 @@ class Comparison:
         return fill(self.space, lambda hole: given.get(hole.name, hole.default))
 
     def alike(self, a: Architecture, b: Architecture, *, thorough: bool = True) -> bool:
-        """Whether they are one network; not where one does not fit the image.
-
-        Nor where one opens other holes, whose defaults alone may agree.
+        """Whether they are one network; not where one opens other holes, whose defaults alone may
+        agree, nor where one does not run: the image is too small, or an operator of the user's
+        own knows no float64.
         """
         if (a.decisions or {}).keys() != (b.decisions or {}).keys():
             return False
@@ -128,7 +128,7 @@ class Comparison:
             if shown_image(a, self.image) != shown_image(b, self.image):
                 return False
             return same_network(a, b, thorough=thorough, **image_of(a, self.image))
-        except ShapeError:
+        except Exception:
             return False
 
     def cost_alike(self, a: Architecture, b: Architecture) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from nas.api.checking import check
+from nas.models import operator
 from nas.space import shipped
 
 UNIT = "  - {name: b, op: bottleneck, channels: 16, width: 8, expansion: !int [2, 4]}\n"
@@ -119,6 +122,30 @@ def test_a_hole_that_changes_nothing_is_found(row, tmp_path):
 def test_a_hole_that_changes_something_is_left_alone(row, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(START + CONV + ROW % row + HEAD)
+    assert check(str(file), {})["findings"] == []
+
+
+@operator("own_float32")
+class OwnFloat32(nn.Module):
+    """Adds a constant of its own, which does not follow the network to float64."""
+
+    def __init__(self, in_channels: int, level: int = 1) -> None:
+        super().__init__()
+        self.level, self.constant = level, torch.ones(in_channels, in_channels, 1, 1)
+
+    def forward(self, x):
+        return torch.nn.functional.conv2d(x, self.constant * self.level)
+
+    @staticmethod
+    def cost(tally, level):
+        pass
+
+
+def test_an_operator_of_ones_own_that_does_not_run_everywhere_stops_no_check(tmp_path):
+    file = tmp_path / "mine.yaml"
+    row = ROW % "op: own_float32, level: !choice [1, 2]"
+    dead = ROW.replace("b,", "c,") % "op: activation, act: !choice [relu, none]"
+    file.write_text(START + CONV + row + dead + HEAD)
     assert check(str(file), {})["findings"] == []
 
 
