@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ShapeError, UserError
+from ..errors import ShapeError, SpaceError, UserError
 from ..models import Cost, cost
+from ..models.scaling import factors
+from ..models.tally import Misfit
 from ..space import Architecture, Space, count, draw, fill, load
 from ..train.recipe import Recipe
-from .catalogue import image_of, shown_image
+from .catalogue import image_of, quantile, shown_image
 
 DRAWS = 2000
 FIGURES = ("params", "macs", "memory")
@@ -67,7 +69,12 @@ def survey(
         "builds": len(built) / len(drawn),
         "within_limits": len(within) / len(drawn),
         "misfits": [
-            {"where": error.where, "message": message_of(error), "share": times / len(drawn)}
+            {
+                "where": error.where,
+                "message": message_of(error),
+                "share": times / len(drawn),
+                "by_rule": any(one.misfit is error and refused(one) for one in drawn),
+            }
             for error, times in misfits(drawn)[:3]
         ],
         "distribution": {
@@ -95,7 +102,25 @@ def price_of(network: Architecture, image: Mapping[str, Any]) -> Drawn:
 
 def over(drawn: Drawn, limits: Mapping[str, float]) -> list[str]:
     """The limits that a network breaks; `latency` is not known of one that is only priced."""
-    return [key for key in FIGURES if key in limits and getattr(drawn.price, key) > limits[key]]
+    price = drawn.price
+    keys = [key for key in FIGURES if key in limits]
+    return [key for key in keys if price is not None and price.limited(key) > limits[key]]
+
+
+def refused(drawn: Drawn) -> bool:
+    """Whether it is the file itself that keeps this network out, by the `growth` of its scaling."""
+    scaling = dict(drawn.network.scaling)
+    if drawn.misfit is None or scaling.pop("growth", None) is None:
+        return False
+    return _scales(scaling) and not _scales(drawn.network.scaling)
+
+
+def _scales(scaling: Mapping[str, Any]) -> bool:
+    try:
+        factors(scaling, None)
+    except Misfit:
+        return False
+    return True
 
 
 def misfits(drawn: Sequence[Drawn]) -> list[tuple[ShapeError, int]]:
@@ -111,7 +136,7 @@ def misfits(drawn: Sequence[Drawn]) -> list[tuple[ShapeError, int]]:
     return [(errors[0], len(errors)) for errors in ranked]
 
 
-def message_of(error: ShapeError) -> str:
+def message_of(error: SpaceError) -> str:
     """What it says, without the file:line that it says first."""
     return str(error).removeprefix(f"{error.where}: ")
 
@@ -140,9 +165,7 @@ def _distribution(values: Sequence[int]) -> dict[str, Any]:
     if not values:
         return {"quantiles": [], "histogram": []}
     ranked = sorted(values)
-    quantiles = [
-        {"share": share, "value": ranked[round(share * (len(ranked) - 1))]} for share in QUANTILES
-    ]
+    quantiles = [{"share": share, "value": quantile(ranked, share)} for share in QUANTILES]
     low, ratio = max(1, ranked[0]), max(1, ranked[-1]) / max(1, ranked[0])
     histogram = [0] * BINS
     for value in ranked:

@@ -22,7 +22,8 @@ def spaces(
         str | None, typer.Argument(help="A name or file, to look into; all are listed without.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Look for faults in the file; exit code 2 with any.")
+        bool,
+        typer.Option("--check", help="Look for faults in the file; exit code 2 with an error."),
     ] = False,
     size: SizeOption = None,
     channels: ChannelsOption = None,
@@ -72,6 +73,12 @@ def _list(as_json: bool) -> None:
 
     screen = console()
     show_spaces(screen, "Search spaces (nas spaces NAME, nas search --space NAME)", found["spaces"])
+    drawn = max((space["draws"] for space in found["spaces"]), default=0)
+    screen.print(
+        f"params: 90 % of {drawn} draws lie between (5 % … 95 %; those that build, within the "
+        "limits or not); nas spaces NAME tells more, of 2,000.",
+        style="dim",
+    )
     if found["zoo"]:
         title = "Documented networks (nas describe NAME, nas train NAME)"
         show_spaces(screen, title, found["zoo"], searchable=False)

@@ -14,10 +14,11 @@ from rich.text import Text
 from ..units import show_amount, show_bytes
 from .describe import image_words, plain_value, show_holes
 from .layout import facts_grid, plain_table, section
-from .overview import many
+from .overview import counted, many
 from .words import near
 
 BARS = " ▁▂▃▄▅▆▇█"
+LEVELS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 def show_survey(console: Console, found: Mapping[str, Any]) -> None:
@@ -43,7 +44,8 @@ def _show_facts(console: Console, found: Mapping[str, Any]) -> None:
     grid.add_row("builds", f"{_percent(found['builds'])} of {drawn} (seed {found['seed']})")
     for misfit in found["misfits"]:
         said = f"{near_place(misfit['where'])}: {misfit['message']}"
-        grid.add_row("", f"{_percent(misfit['share'])} do not: {said}")
+        what = "are refused by the file's growth" if misfit["by_rule"] else "do not"
+        grid.add_row("", f"{_percent(misfit['share'])} {what}: {said}")
     fits = (
         f"{_percent(found['within_limits'])} of the draws ({limits})" if limits else "none stated"
     )
@@ -64,8 +66,9 @@ def _show_distribution(console: Console, found: Mapping[str, Any]) -> None:
     table.add_row("spread", *spread)
     section(console, "What the draws cost", table)
     console.print(
-        "So many of them have that much or less; the spread goes from the least to the most, on a "
-        "logarithmic scale. memory: of training with the recipe's batch.",
+        f"Of the {found['draws']:,} draws those that build, within the limits or not. So many of "
+        "them have that much or less; the spread goes from the least to the most, on a logarithmic "
+        "scale. memory: of training with the recipe's batch.",
         style="dim",
     )
 
@@ -95,20 +98,21 @@ def _show_ends(console: Console, found: Mapping[str, Any]) -> None:
 
 
 def show_check(console: Console, found: Mapping[str, Any]) -> None:
-    """A finding a line, or one line that there is none."""
+    """A finding a line, and one that nothing is wrong where that is so."""
     for finding in found["findings"]:
-        colour = "red" if finding["level"] == "error" else "yellow"
         console.print(
             Text.assemble(
-                near_place(finding["where"]), ": ", (finding["level"], colour), ": ",
+                near_place(finding["where"]), ": ",
+                (finding["level"], LEVELS[finding["level"]]), ": ",
                 finding["message"],
             ),
             soft_wrap=True,  # a line each, as compilers have it
         )  # fmt: skip
-    drawn = f"{found['draws']:,} draws of {found['holes']} holes"
+    if any(finding["level"] != "info" for finding in found["findings"]):
+        return
+    drawn = f"{found['draws']:,} draws of {counted(found['holes'], 'hole')}"
     looked = f"{drawn} on {image_words(found['input'])}" if found["holes"] else "no holes"
-    if not found["findings"]:
-        console.print(f"{near(found['file'])}: nothing is wrong ({looked})")
+    console.print(f"{near(found['file'])}: nothing is wrong ({looked})")
 
 
 def near_place(where: str) -> str:

@@ -2,7 +2,7 @@
 
 from .counting import count
 from .document import Value
-from .files import find, load, require_architecture, shipped
+from .files import faults_of, find, load, require_architecture, shipped
 from .filling import draw, fill, neighbours
 from .holes import Hole
 from .matching import match
@@ -16,6 +16,7 @@ __all__ = [
     "Value",
     "count",
     "draw",
+    "faults_of",
     "fill",
     "find",
     "load",

@@ -8,11 +8,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..registry import RECIPE
-from .document import Document, Mapping, Node, Scalar, Sequence, Value, first_tag, plain
+from .document import (
+    UNKNOWN,
+    Document,
+    Entry,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    Value,
+    first_tag,
+    plain,
+)
 from .holes import Hole
 from .ranges import RANGES, read_choice, read_range
 from .settings import REPEAT, ROW_KEYS, check_value
 from .template import (
+    Broken,
     Decided,
     Fixed,
     Flat,
@@ -48,6 +60,7 @@ class Compiler:
     holes   every hole of every branch, in file order
     places  path -> Place, for `!same` and for hints
     rows    every row, for the checks that need all places known
+    lost    paths of rows that a linter cannot know all values of
     """
 
     def __init__(self, document: Document) -> None:
@@ -58,6 +71,7 @@ class Compiler:
         self.rows: list[tuple[Row, bool]] = []
         self.choices: list[Decided] = []
         self.untied: list[str] = []
+        self.lost: list[str] = []
         self._conditions: list[Condition] = []
         self._scope: list[tuple[str, str]] = []
         self._later = False  # inside the second or a further repetition of an untied row
@@ -66,23 +80,32 @@ class Compiler:
 
     def value(self, node: Node, path: str, reader: Reader | None = None) -> Template:
         """Any value. `reader` reads what is no hole (rows, branches); without it: plain data."""
+        made: Template = Broken(node, path)
+        with self.document.going_on():
+            made = self.read(node, path, reader)
+        return self.keep(made)
+
+    def read(self, node: Node, path: str, reader: Reader | None) -> Template:
+        """The template of a value. Raises SpaceError."""
         if node.tag == "!same":
-            return self.keep(self.same(node, path))
+            return self.same(node, path)
         if node.tag == "!choice":
-            return self.keep(self.choice(node, path, reader))
+            return self.choice(node, path, reader)
         if node.tag in RANGES:
-            return self.keep(Decided(node, self.hole(read_range(self.document, node, path)), {}))
+            return Decided(node, self.hole(read_range(self.document, node, path)), {})
+        if node.tag == UNKNOWN:
+            return Broken(node, path)
         if reader is not None:
-            return self.keep(reader(node, path))
+            return reader(node, path)
         if isinstance(node, Mapping):
             items = {k: self.value(e.value, f"{path}.{k}") for k, e in node.entries.items()}
             if node.tagged:
-                return self.keep(Group(node, path, items))
+                return Group(node, path, items)
         elif isinstance(node, Sequence):
             parts = [self.value(item, f"{path}.{k}") for k, item in enumerate(node.items, 1)]
             if node.tagged:
-                return self.keep(Series(node, path, tuple(parts)))
-        return self.keep(Fixed(node, path, plain(node)))
+                return Series(node, path, tuple(parts))
+        return Fixed(node, path, plain(node))
 
     def keep(self, template: Template) -> Template:
         """Remember the place under its path."""
@@ -179,13 +202,14 @@ class Compiler:
             )
         items: dict[str, Template] = {}
         for key, entry in node.entries.items():
-            if key in ROW_KEYS and path.startswith("network."):
-                raise self.document.fault(
-                    f"{path}.{key}: '{key}' belongs to the row, not into an option of its op",
-                    entry.key,
-                )
-            if not (self._later and key in SHARED_KEYS):
-                items[key] = self.value(entry.value, f"{path}.{key}", self.reader(key))
+            with self.document.going_on():
+                if key in ROW_KEYS and path.startswith("network."):
+                    raise self.document.fault(
+                        f"{path}.{key}: '{key}' belongs to the row, not into an option of its op",
+                        entry.key,
+                    )
+                if not (self._later and key in SHARED_KEYS):
+                    items[key] = self.value(entry.value, f"{path}.{key}", self.reader(key))
         return Group(node, path, items)
 
     # Rows
@@ -199,13 +223,20 @@ class Compiler:
         if not isinstance(node, Sequence) or not node.items:
             raise self.document.fault(f"{path} must be a list of rows, [{{op: …}}, …]", node)
         parent = path.removesuffix(".rows")  # network.cell.rows -> network.cell.conv
-        names = self.names(node, parent)
-        self.check_names(names, parent)
+        names = self.own_names(self.names(node, parent), parent)
         before, self._later = self._later, False
-        entries = tuple(self.row(n, parent, m, k) for k, (n, m) in enumerate(names, 1))
+        entries: list[Row | Untied] = []
+        for item, name in names:
+            number = node.items.index(item) + 1
+            own = f"{parent}.{name}" if name else f"{parent}.row {number}"
+            with self.document.going_on():
+                entries.append(self.row(item, own, name))
+                continue
+            self.lost.append(own)
         self._later = before
-        self.check_numbered(entries, parent)
-        return Rows(node, path, entries)
+        with self.document.going_on():
+            self.check_numbered(entries, parent)
+        return Rows(node, path, tuple(entries))
 
     def branches_of(self, node: Node, path: str) -> Series:
         """Parallel lists of rows, numbered from 1."""
@@ -221,43 +252,54 @@ class Compiler:
         """Each row with its name: its own, else its operator's where that is unique."""
         found: list[tuple[Mapping, str | None, bool]] = []
         for k, item in enumerate(node.items, 1):
-            if not isinstance(item, Mapping) or item.tag:
-                raise self.document.fault(
-                    f"{path}: row {k} must be a mapping such as {{name: stem, op: conv}}"
-                    + (", with the hole at its op" if item.tag else ""),
-                    item,
-                )
-            stated = item.get("name")
-            if stated is None:
-                found.append((item, _operator(item), False))
-                continue
-            name = stated.value if isinstance(stated, Scalar) and not stated.tag else None
-            if not isinstance(name, str) or not NAME.fullmatch(name):
-                text = self.document.excerpt(stated)
-                raise self.document.fault(
-                    f"{path}: the name {text} of row {k} must be small letters, digits and _, "
-                    "a letter first",
-                    stated,
-                )
-            found.append((item, name, True))
+            with self.document.going_on():
+                found.append(self.stated_name(item, path, k))
         taken = [name for _, name, _ in found]
         return [(n, m if own or taken.count(m) == 1 else None) for n, m, own in found]
 
-    def check_names(self, names: list[tuple[Mapping, str | None]], path: str) -> None:
-        seen: dict[str, int] = {}
-        for item, name in names:
-            if name in seen:
-                raise self.document.fault(
-                    f"{path}: the name {name} is taken by the row in line {seen[name]}", item
-                )
-            if name is not None:
-                seen[name] = item.line
-            elif item.tagged:
-                raise self.document.fault(
-                    f"{path}: a row with a hole needs a name, such as {{name: stage1, …}}", item
-                )
+    def stated_name(self, item: Node, path: str, k: int) -> tuple[Mapping, str | None, bool]:
+        """A row with its own name, or else its operator's; and whether it is its own."""
+        if not isinstance(item, Mapping) or item.tag:
+            raise self.document.fault(
+                f"{path}: row {k} must be a mapping such as {{name: stem, op: conv}}"
+                + (", with the hole at its op" if item.tag else ""),
+                item,
+            )
+        stated = item.get("name")
+        if stated is None:
+            return item, _operator(item), False
+        name = stated.value if isinstance(stated, Scalar) and not stated.tag else None
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            text = self.document.excerpt(stated)
+            self.lost.append(f"{path}.{name}")
+            raise self.document.fault(
+                f"{path}: the name {text} of row {k} must be small letters, digits and _, "
+                "a letter first",
+                stated,
+            )
+        return item, name, True
 
-    def check_numbered(self, entries: tuple[Row | Untied, ...], path: str) -> None:
+    def own_names(
+        self, names: list[tuple[Mapping, str | None]], path: str
+    ) -> list[tuple[Mapping, str | None]]:
+        """Those rows whose name no row before them has. Raises SpaceError for the others."""
+        seen: dict[str, int] = {}
+        kept = []
+        for item, name in names:
+            with self.document.going_on():
+                if name in seen:
+                    raise self.document.fault(
+                        f"{path}: the name {name} is taken by the row in line {seen[name]}", item
+                    )
+                if name is None and item.tagged:
+                    raise self.document.fault(
+                        f"{path}: a row with a hole needs a name, such as {{name: stage1, …}}", item
+                    )
+                seen |= {} if name is None else {name: item.line}
+                kept.append((item, name))
+        return kept
+
+    def check_numbered(self, entries: list[Row | Untied], path: str) -> None:
         """The names that untied rows are written out with must be free."""
         numbered: dict[str, str] = {}
         for entry in entries:
@@ -270,8 +312,7 @@ class Compiler:
                     f"{path}: the name {entry.name} is taken by {numbered[entry.name]}", entry.node
                 )
 
-    def row(self, node: Mapping, path: str, name: str | None, position: int) -> Row | Untied:
-        own = f"{path}.{name}" if name else f"{path}.row {position}"
+    def row(self, node: Mapping, own: str, name: str | None) -> Row | Untied:
         untied = node.get("untied")
         if untied is None or (isinstance(untied, Scalar) and untied.value is False):
             return self.body(node, own, name)
@@ -285,7 +326,8 @@ class Compiler:
                 f"{own} is untied, so it needs a 'repeat' of its own: a number or a hole",
                 repeat or untied,
             )
-        times = self.value(repeat, f"{own}.repeat")
+        times = self.read(repeat, f"{own}.repeat", None)
+        self.keep(times)
         check_value(self.document, REPEAT, times, f"{own}.repeat")
         least, most = _bounds(times)
         if most > MOST_UNTIED:
@@ -313,20 +355,8 @@ class Compiler:
         prefix = f"{own}.{number}" if number else own
         items: dict[str, Template] = {}
         for key, entry in node.entries.items():
-            path = f"{prefix}.{key}"
-            if key == "op":
-                self.put_flat(items, entry.value, prefix, key)
-            elif key == "name":
-                items[key] = Fixed(entry.value, path, name)
-            elif key == "untied" or (key == "repeat" and number):
-                continue
-            elif key in SHARED_KEYS and number:
-                if number == 1:
-                    items[key] = self.value(entry.value, f"{own}.{key}")
-            elif key in items:
-                raise self.both(prefix, key, entry.key)
-            else:
-                items[key] = self.value(entry.value, path, self.reader(key))
+            with self.document.going_on():
+                self.put(items, key, entry, own, name, number)
         if number and "name" not in items:
             items = {"name": Fixed(node, prefix, name), **items}
         if "op" not in items:
@@ -335,8 +365,33 @@ class Compiler:
         self.rows.append((made, number > 1))
         return made
 
+    def put(
+        self, items: dict[str, Template], key: str, entry: Entry, own: str, name: str | None,
+        number: int,
+    ) -> None:  # fmt: skip
+        """One key of a row. Raises SpaceError."""
+        prefix = f"{own}.{number}" if number else own
+        path = f"{prefix}.{key}"
+        if key == "op":
+            self.put_flat(items, entry.value, prefix, key)
+        elif key == "name":
+            items[key] = Fixed(entry.value, path, name)
+        elif key == "untied" or (key == "repeat" and number):
+            return
+        elif key in SHARED_KEYS and number:
+            if number == 1:
+                items[key] = self.value(entry.value, f"{own}.{key}")
+        elif key in items:
+            raise self.both(prefix, key, entry.key)
+        else:
+            items[key] = self.value(entry.value, path, self.reader(key))
+
     def put_flat(self, items: dict[str, Template], node: Node, prefix: str, key: str) -> None:
-        made = self.flat(node, prefix, key)
+        made: Template = Broken(node, f"{prefix}.{key}")
+        with self.document.going_on():
+            made = self.flat(node, prefix, key)
+        if isinstance(made, Broken):
+            self.lost.append(prefix)
         if not isinstance(made, Flat) or made.hole or node.tagged:
             items[key] = made
             return
@@ -372,23 +427,24 @@ class Compiler:
             raise self.document.fault(f"{key} must be a mapping of keys to values", node)
         items: dict[str, Template] = {}
         for inner, entry in node.entries.items():
-            if inner in items:
-                raise self.both(key, inner, entry.key)
-            if key == "recipe" and _brings_others(inner, entry.value):
-                self.put_flat(items, entry.value, key, inner)
-            else:
-                items[inner] = self.value(entry.value, f"{key}.{inner}")
+            with self.document.going_on():
+                if inner in items:
+                    raise self.both(key, inner, entry.key)
+                if key == "recipe" and _brings_others(inner, entry.value):
+                    self.put_flat(items, entry.value, key, inner)
+                else:
+                    items[inner] = self.value(entry.value, f"{key}.{inner}")
         return Group(node, key, items)
 
-    def data(self, key: str, node: Node) -> object:
-        """A section that holds no hole."""
+    def untagged(self, key: str, node: Node) -> Node:
+        """A section that holds no hole. Raises SpaceError where it does."""
         tagged = first_tag(node)
         if tagged is not None:
             raise self.document.fault(
                 f"{tagged.tag} under {key}; holes stand in network, defaults, scaling and recipe",
                 tagged,
             )
-        return plain(node)
+        return node
 
 
 def _operator(node: Mapping) -> str | None:
@@ -405,6 +461,8 @@ def _operator(node: Mapping) -> str | None:
 
 def _bounds(times: Template) -> tuple[int, int]:
     """The least and the most repetitions, of a checked `repeat`."""
+    if isinstance(times, Broken):
+        return 1, 1
     if isinstance(times, Fixed):
         return times.value, times.value
     assert isinstance(times, Decided)

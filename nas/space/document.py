@@ -29,8 +29,10 @@ from ..errors import SpaceError
 
 Value = int | float | str | bool | None
 Origins = tuple[str, ...]
+Faults = list[SpaceError] | None
 
 TAGS = ("!choice", "!int", "!float", "!log", "!same")
+UNKNOWN = "!?"  # stands for any other tag, where a linter goes on
 EXAMPLE = "write !choice, !int, !float, !log or !same"
 # An alias of aliases of aliases can stand for billions of nodes ("billion laughs").
 MOST_NODES = 100_000
@@ -97,12 +99,14 @@ class Document:
     """A file's text and its nodes; `path` is what errors call it.
 
     origins  of each line of the text, its `file:line`; empty where that is `path` and the line
+    faults   of a linter, which notes them and goes on; None: the first one is raised
     """
 
     path: str
     text: str
     root: Mapping
     origins: Origins = ()
+    faults: Faults = field(default=None, compare=False)
 
     def where(self, node: Node | int) -> str:
         """`file:line`, as every error says it."""
@@ -114,7 +118,33 @@ class Document:
 
     def fault(self, message: str, node: Node | int) -> SpaceError:
         """A SpaceError that says where."""
-        return SpaceError(message, self.where(node))
+        kind = ToldError if isinstance(node, Node) and node.tag == UNKNOWN else SpaceError
+        return kind(message, self.where(node))
+
+    def going_on(self) -> GoingOn:
+        """Around what is checked by itself: a linter goes on after its fault."""
+        return GoingOn(self.faults)
+
+
+class ToldError(SpaceError):
+    """A fault that follows from one which is told already."""
+
+
+class GoingOn:
+    """A `with` that notes a fault in `faults` and goes on behind itself; None: it lets it pass."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> bool:
+        if self.faults is None or not isinstance(error, SpaceError):
+            return False
+        if not isinstance(error, ToldError):
+            self.faults.append(error)
+        return True
 
 
 def excerpt(text: str) -> str:
@@ -128,9 +158,12 @@ def place(path: str, origins: Origins, line: int) -> str:
     return origins[line - 1] if 0 < line <= len(origins) else f"{path}:{line}"
 
 
-def compose(text: str, path: str, origins: Origins = ()) -> Document:
-    """Text to a Document. Raises SpaceError for anything that is not one YAML mapping."""
-    root = compose_value(text, path, origins)
+def compose(text: str, path: str, origins: Origins = (), faults: Faults = None) -> Document:
+    """Text to a Document. Raises SpaceError for anything that is not one YAML mapping.
+
+    `faults`: where a linter notes those that leave the rest readable.
+    """
+    root = compose_value(text, path, origins, faults)
     if root is None:
         raise SpaceError("the file is empty; a space holds at least 'network: [rows]'", path)
     if not isinstance(root, Mapping):
@@ -139,13 +172,15 @@ def compose(text: str, path: str, origins: Origins = ()) -> Document:
             f"the file holds {kind}; a space is a mapping with the key 'network'",
             place(path, origins, root.line),
         )
-    return Document(path, text, root, origins)
+    return Document(path, text, root, origins, faults)
 
 
-def compose_value(text: str, path: str, origins: Origins = ()) -> Node | None:
+def compose_value(
+    text: str, path: str, origins: Origins = (), faults: Faults = None
+) -> Node | None:
     """Text to the node of its one value, None where it is empty. Raises SpaceError."""
     try:
-        return _Composer(text, path, origins).document()
+        return _Composer(text, path, origins, faults).document()
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -223,8 +258,8 @@ def _problem(error: MarkedYAMLError) -> str:
 
 
 class _Composer:
-    def __init__(self, text: str, path: str, origins: Origins) -> None:
-        self.text, self.path, self.origins = text, path, origins
+    def __init__(self, text: str, path: str, origins: Origins, faults: Faults) -> None:
+        self.text, self.path, self.origins, self.faults = text, path, origins, faults
         self.events = YAML(typ="safe", pure=True).parse(text)
         self.anchors: dict[str, Node | None] = {}
         self.size = 0
@@ -316,10 +351,12 @@ class _Composer:
         tag = event.tag
         if tag is None:
             return None
-        if tag not in TAGS:
-            shown = str(tag).replace("tag:yaml.org,2002:", "!!")
+        if tag in TAGS:
+            return str(tag)
+        shown = str(tag).replace("tag:yaml.org,2002:", "!!")
+        with GoingOn(self.faults):
             raise self.fault(f"unknown tag {shown}; {EXAMPLE}", event)
-        return str(tag)
+        return UNKNOWN
 
     def scalar(self, event: Any, tag: str | None) -> Scalar:
         start, end = event.start_mark, event.end_mark
@@ -356,13 +393,19 @@ class _Composer:
                 continue
             key = self.key(event)
             assert isinstance(key.value, str)
-            if key.value in own:
-                first = own[key.value].key.line
-                raise self.fault(
-                    f"the key {key.value!r} stands here and in line {first}; keep one", event
-                )
-            own[key.value] = Entry(key, self.behind(key, self.node(next(self.events))))
+            with GoingOn(self.faults):
+                self.check_new(key, own)
+            entry = Entry(key, self.behind(key, self.node(next(self.events))))
+            own.setdefault(key.value, entry)
         raise AssertionError("events end inside a mapping")
+
+    def check_new(self, key: Scalar, own: dict[str, Entry]) -> None:
+        """Raises SpaceError where the mapping has this key already."""
+        if key.value in own:
+            first = own[str(key.value)].key.line
+            raise self.fault(
+                f"the key {key.value!r} stands here and in line {first}; keep one", key
+            )
 
     def behind(self, key: Scalar, node: Node) -> Node:
         """The mark of an empty value lies at the next token; it belongs behind the colon."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import SpaceError, UnknownName, UserError
 from .bases import BASE, base_of, joined
 from .constants import set_constants
-from .document import Document, compose
-from .space import Architecture, Space, parse_document
+from .document import Document, Faults, compose
+from .space import Architecture, Space, compile_space, parse_document
 
 ENDINGS = (".yaml", ".yml", ".json")
 
@@ -77,11 +79,39 @@ def load(
     return set_constants(document, constants) if constants else parse_document(document)
 
 
-def _document(path: Path, above: tuple[Path, ...]) -> Document:
-    """A file, joined with its base, if it has one; `above`: the files whose base it is."""
-    document = compose(read(path), str(path))
+def faults_of(source: str | Path) -> list[SpaceError]:
+    """Every fault of a file's grammar, in the order of its lines; empty where `load` takes it.
+
+    One that follows from another is left out. Raises UnknownName for an unknown name, and
+    SpaceError where there is no file to read.
+    """
+    path, faults = find(source), list[SpaceError]()
+    read(path)
+    try:
+        document = _document(path, (), faults)
+        if not (faults and BASE in document.root.entries):
+            compile_space(replace(document, faults=faults))
+    except SpaceError as error:
+        faults.append(error)
+    alike: dict[tuple[str, str], SpaceError] = {}
+    for fault in faults:  # an untied row's are told of each repetition
+        alike.setdefault((fault.where, re.sub(r"\.\d+(?=[.: ])", "", str(fault))), fault)
+    return sorted(alike.values(), key=_line)
+
+
+def _line(fault: SpaceError) -> int:
+    number = fault.where.rpartition(":")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _document(path: Path, above: tuple[Path, ...], faults: Faults = None) -> Document:
+    """A file, joined with its base, if it has one; `above`: the files whose base it is.
+
+    `faults`: of a linter, which gets the file alone where it notes some before the base is read.
+    """
+    document = compose(read(path), str(path), faults=faults)
     word = base_of(document)
-    if word is None:
+    if word is None or faults:
         return document
     node, chain = document.root.entries[BASE].value, (*above, path)
     base = _beside(path, word, document.where(node))

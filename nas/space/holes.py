@@ -54,7 +54,7 @@ class Hole:
             if point is not None:
                 return point
         raise SpaceError(
-            f"{self.name} cannot be {show(value)}; it is {self.domain()}{self._near(value)}"
+            f"{self.name} cannot be {quoted(value)}; it is {self.domain()}{self._near(value)}"
         )
 
     def _on_grid(self, value: int) -> bool:
@@ -135,6 +135,11 @@ def show(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def quoted(value: object) -> str:
+    """A value that stands in a file, for a sentence about it: `show`, text in quotes."""
+    return repr(value) if isinstance(value, str) else show(value)
 
 
 def middle(low: float, high: float, step: float | None) -> float:

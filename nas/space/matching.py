@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import SpaceError
 from ..registry import RECIPE, REQUIRED, SIGNATURES
-from .holes import same, show
+from .holes import quoted, same, show
 from .space import Architecture, Decisions, Space
 from .template import (
     Decided,
@@ -251,4 +251,4 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return "left out" if value is ABSENT else show(value)
+    return "left out" if value is ABSENT else quoted(value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import hint
 from .document import Document, Mapping, Node, Scalar, Sequence, Value, plain
-from .holes import Hole, geometric_middle, middle, same, show
+from .holes import Hole, geometric_middle, middle, quoted, same, show
 
 RANGES = ("!int", "!float", "!log")
 LONG_KEYS = ("low", "high", "step", "log", "default")
@@ -40,7 +40,8 @@ def read_choice(document: Document, node: Node, path: str) -> Choice:
         for earlier in options[:index]:
             if option.value == earlier.value:
                 raise document.fault(
-                    f"{path} has the equal options {show(earlier.value)} and {show(option.value)}",
+                    f"{path} has the equal options {quoted(earlier.value)} and "
+                    f"{quoted(option.value)}",
                     option.node,
                 )
     if stated is None:

@@ -11,7 +11,7 @@ from ..errors import hint
 from ..registry import RECIPE, SIGNATURES, Setting
 from ..units import parse_amount
 from .document import Document, Mapping, Node, Scalar, plain
-from .holes import show
+from .holes import quoted
 from .settings import check_value
 from .template import Fixed, Flat, Group, Row
 
@@ -55,17 +55,22 @@ DATA = {
 def check_top(document: Document) -> None:
     """The top-level keys. Raises SpaceError."""
     for key, entry in document.root.entries.items():
-        if key == "base":
-            raise document.fault(
-                "a base is looked up where a file is loaded by its name or path; "
-                "this text has to stand alone",
-                entry.key,
-            )
-        if key not in SECTIONS:
-            known = (*SECTIONS, "base")
-            raise document.fault(f"unknown top-level key {key!r}{hint(key, known)}", entry.key)
+        with document.going_on():
+            _check_top_key(document, key, entry.key)
     if "network" not in document.root.entries:
         raise document.fault("there is no 'network', the list of rows", document.root)
+
+
+def _check_top_key(document: Document, key: str, node: Node) -> None:
+    if key == "base":
+        raise document.fault(
+            "a base is looked up where a file is loaded by its name or path; "
+            "this text has to stand alone",
+            node,
+        )
+    if key not in SECTIONS:
+        known = (*SECTIONS, "base")
+        raise document.fault(f"unknown top-level key {key!r}{hint(key, known)}", node)
 
 
 def check_words(document: Document, key: str, node: Node) -> str:
@@ -101,18 +106,8 @@ def check_data(document: Document, node: Node) -> dict[str, Any]:
     """`data`, how images are fed to an exported network."""
     values = _check_settings(document, "data", node, DATA)
     for key, low in (("mean", None), ("std", 0)):
-        entry = Setting(("float",), above=low)
-        for value in values.get(key, ()):
-            fault = entry.fault(value)
-            if fault:
-                at = document_value(node, key)
-                raise document.fault(f"data.{key} holds {value!r}, which {fault}", at)
-        if {key, "channels"} <= set(values) and len(values[key]) != values["channels"]:
-            raise document.fault(
-                f"data.{key} holds {len(values[key])} numbers, which must be one for each of the "
-                f"{values['channels']} channels",
-                document_value(node, key),
-            )
+        with document.going_on():
+            _check_per_channel(document, node, values, key, low)
     names = values.get("classes", ("", ""))
     if len(names) < 2 or len({str(name) for name in names}) < len(names):
         raise document.fault(
@@ -121,18 +116,39 @@ def check_data(document: Document, node: Node) -> dict[str, Any]:
     return values
 
 
+def _check_per_channel(
+    document: Document, node: Node, values: AnyMapping[str, Any], key: str, low: float | None
+) -> None:
+    """A list of `data` with a number for each channel."""
+    entry, at = Setting(("float",), above=low), document_value(node, key)
+    for value in values.get(key, ()):
+        fault = entry.fault(value)
+        if fault:
+            raise document.fault(f"data.{key} holds {value!r}, which {fault}", at)
+    if {key, "channels"} <= set(values) and len(values[key]) != values["channels"]:
+        raise document.fault(
+            f"data.{key} holds {len(values[key])} numbers, which must be one for each of the "
+            f"{values['channels']} channels",
+            at,
+        )
+
+
 def _check_settings(
     document: Document, section: str, node: Node, settings: AnyMapping[str, Setting]
 ) -> dict[str, Any]:
-    values = check_mapping(document, section, node)
-    for key, value in values.items():
+    good: dict[str, Any] = {}
+    for key, value in check_mapping(document, section, node).items():
         at = document_value(node, key)
-        if key not in settings:
-            raise document.fault(f"{section} has the unknown key {key!r}{hint(key, settings)}", at)
-        fault = settings[key].fault(value)
-        if fault:
-            raise document.fault(f"{section}.{key} is {value!r}, which {fault}", at)
-    return values
+        with document.going_on():
+            if key not in settings:
+                raise document.fault(
+                    f"{section} has the unknown key {key!r}{hint(key, settings)}", at
+                )
+            fault = settings[key].fault(value)
+            if fault:
+                raise document.fault(f"{section}.{key} is {value!r}, which {fault}", at)
+            good[key] = value
+    return good
 
 
 def read_limits(document: Document, node: Node) -> dict[str, float]:
@@ -140,12 +156,13 @@ def read_limits(document: Document, node: Node) -> dict[str, float]:
     limits: dict[str, float] = {}
     for key, value in check_mapping(document, "limits", node).items():
         at = document_value(node, key)
-        if key not in LIMITS:
-            raise document.fault(f"limits has the unknown key {key!r}{hint(key, LIMITS)}", at)
-        try:
-            limits[key] = parse_amount(value)
-        except ValueError as error:
-            raise document.fault(f"limits.{key}: {error}", at) from None
+        with document.going_on():
+            if key not in LIMITS:
+                raise document.fault(f"limits has the unknown key {key!r}{hint(key, LIMITS)}", at)
+            try:
+                limits[key] = parse_amount(value)
+            except ValueError as error:
+                raise document.fault(f"limits.{key}: {error}", at) from None
     return limits
 
 
@@ -153,11 +170,12 @@ def check_scaling(document: Document, section: Group) -> None:
     """Either phi with alpha, beta, gamma (and growth), or depth, width, resolution."""
     known = {**COMPOUND, **EXPLICIT}
     for key, item in section.items.items():
-        if key not in known:
-            raise document.fault(
-                f"scaling has the unknown key {key!r}{hint(key, known)}", item.node
-            )
-        check_value(document, known[key], item, f"scaling.{key}")
+        with document.going_on():
+            if key not in known:
+                raise document.fault(
+                    f"scaling has the unknown key {key!r}{hint(key, known)}", item.node
+                )
+            check_value(document, known[key], item, f"scaling.{key}")
     compound = [key for key in section.items if key in COMPOUND]
     explicit = [key for key in section.items if key in EXPLICIT]
     if compound and explicit:
@@ -174,24 +192,34 @@ def check_recipe(document: Document, section: Group) -> None:
     """Every recipe key against the registry of them, those of a choice's options as well."""
     taken = dict.fromkeys(section.items, "recipe")
     for key, item in section.items.items():
-        if key not in RECIPE:
-            raise document.fault(
-                f"unknown recipe key {key!r}{hint(key, RECIPE.names())}", item.node
-            )
-        if not isinstance(item, Flat):
-            check_value(document, RECIPE.get(key), item, f"recipe.{key}")
-            continue
-        brought: dict[str, str] = {}
-        for name, inner in item.contents.items():
+        with document.going_on():
+            if key not in RECIPE:
+                raise document.fault(
+                    f"unknown recipe key {key!r}{hint(key, RECIPE.names())}", item.node
+                )
+            if isinstance(item, Flat):
+                taken.update(_check_brought(document, key, item, taken))
+            else:
+                check_value(document, RECIPE.get(key), item, f"recipe.{key}")
+
+
+def _check_brought(
+    document: Document, key: str, choice: Flat, taken: AnyMapping[str, str]
+) -> dict[str, str]:
+    """The keys that the options of a recipe's choice bring along, each with its option's path."""
+    brought: dict[str, str] = {}
+    for name, inner in choice.contents.items():
+        with document.going_on():
             fault = RECIPE.get(key).fault(name)
             if fault:
                 raise document.fault(
-                    f"recipe.{key} has the option {show(name)}, which {fault}", item.node
+                    f"recipe.{key} has the option {quoted(name)}, which {fault}", choice.node
                 )
-            if inner is None:
-                continue
-            check_recipe(document, inner)
-            for other, template in inner.items.items():
+        if inner is None:
+            continue
+        check_recipe(document, inner)
+        for other, template in inner.items.items():
+            with document.going_on():
                 if other in taken:
                     raise document.fault(
                         f"{template.path}: the key {other!r} stands in {taken[other]} as well; "
@@ -199,7 +227,7 @@ def check_recipe(document: Document, section: Group) -> None:
                         template.node,
                     )
                 brought[other] = inner.path
-        taken.update(brought)
+    return brought
 
 
 def check_defaults(document: Document, section: Group, rows: list[Row]) -> None:
@@ -214,13 +242,14 @@ def check_defaults(document: Document, section: Group, rows: list[Row]) -> None:
         for key, setting in signature.settings.items():
             takers.setdefault(key, []).append((name, setting))
     for key, item in section.items.items():
-        if key not in takers:
-            raise document.fault(
-                f"defaults.{key}: no operator takes {key!r}{hint(key, takers)}", item.node
-            )
-        here = [setting for name, setting in takers[key] if name in used]
-        for setting in here or [takers[key][0][1]]:
-            check_value(document, setting, item, f"defaults.{key}")
+        with document.going_on():
+            if key not in takers:
+                raise document.fault(
+                    f"defaults.{key}: no operator takes {key!r}{hint(key, takers)}", item.node
+                )
+            here = [setting for name, setting in takers[key] if name in used]
+            for setting in here or [takers[key][0][1]]:
+                check_value(document, setting, item, f"defaults.{key}")
 
 
 def document_value(node: Node, key: str) -> Node:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import SpaceError, hint
@@ -10,8 +10,21 @@ from ..registry import REQUIRED, SIGNATURES, Setting, Signature
 from .document import Document, Node
 from .document import Mapping as MappingNode
 from .document import Sequence as SequenceNode
-from .holes import Hole, show
-from .template import Decided, Fixed, Flat, Group, Row, Rows, Same, Series, Template, Untied
+from .holes import Hole, quoted, show
+from .template import (
+    Broken,
+    Decided,
+    Fixed,
+    Flat,
+    Group,
+    Row,
+    Rows,
+    Same,
+    Series,
+    Template,
+    Untied,
+    inside,
+)
 
 ROW_KEYS = ("name", "op", "repeat", "untied")
 REPEAT = Setting(("int",), low=1, high=1000)  # ResNet-1202, the deepest documented, has 200
@@ -22,6 +35,8 @@ def check_value(
 ) -> None:
     """Every value this place can take, against `setting`. Raises SpaceError."""
     node = at or template.node
+    if isinstance(template, Broken):
+        return
     if isinstance(template, Fixed):
         _check_fixed(document, setting, template.value, label, node)
     elif isinstance(template, Decided):
@@ -53,10 +68,22 @@ def _check_fixed(document: Document, setting: Setting, value: Any, label: str, n
     fault = setting.fault(value)
     if not fault:
         return
-    for step, part, inner, where in _inside(setting, value, node):
-        _check_fixed(document, part, inner, f"{label}.{step}", where)
-    shown = "" if isinstance(value, list | dict) else f" is {show(value)}, which"
-    raise document.fault(f"{label}{shown} {fault}", node)
+    inside = [part for part in _inside(setting, value, node) if part[1].fault(part[2])]
+    for step, part, inner, where in inside:
+        with document.going_on():
+            _check_fixed(document, part, inner, f"{label}.{step}", where)
+    unknown = value.keys() - setting.fields.keys() if isinstance(value, dict) else ()
+    if inside and not unknown:
+        return
+    shown = "" if isinstance(value, list | dict) else f" is {quoted(value)}, which"
+    raise document.fault(f"{label}{shown} {fault}{_meant(setting, value)}", node)
+
+
+def _meant(setting: Setting, value: Any) -> str:
+    """What a list is that stands where none may: a choice without its tag."""
+    if not isinstance(value, list) or len(value) < 2 or any(map(setting.fault, value)):
+        return ""
+    return f"; for a choice among them write !choice [{', '.join(map(show, value))}]"
 
 
 def _inside(
@@ -86,7 +113,7 @@ def _check_decided(
         fault = setting.fault(value)
         if fault:
             raise document.fault(
-                f"{label} has the {word} {show(value)}, which {fault}", at or template.node
+                f"{label} has the {word} {quoted(value)}, which {fault}", at or template.node
             )
     for name, content in template.contents.items():
         check_value(document, setting, content, f"{label}.{name}", at)
@@ -117,57 +144,80 @@ def check_row(document: Document, row: Row, defaults: Mapping[str, Any], *, late
     `later`: a further repetition, whose channels are those of the first. Raises SpaceError.
     """
     operators = _operators(document, row)
+    signatures = []
     for name, settings in operators:
-        inner = settings.items if settings is not None else {}
-        signature = _signature(document, row, name)
-        for key, item in inner.items():
-            if key in row.items:
-                raise document.fault(
-                    f"{row.path}: the key {key!r} stands in the row and in its option {name}; "
-                    "keep one",
-                    item.node,
-                )
-            if key not in signature.settings:
-                raise document.fault(
-                    f"{item.path}: {name} takes no {key!r}{hint(key, signature.settings)}",
-                    item.node,
-                )
-            check_value(document, signature.settings[key], item, item.path)
-        _check_keys(document, row, signature, len(operators) > 1)
-        given = {*row.items, *inner, *defaults, *(("channels", "stride") if later else ())}
-        for key, setting in signature.settings.items():
-            if setting.default is REQUIRED and key not in given:
-                raise document.fault(
-                    f"{row.path}: {name} needs {key!r}: {setting.wanted()}", row.node
-                )
-    if "repeat" in row.items:
-        check_value(document, REPEAT, row.items["repeat"], f"{row.path}.repeat")
-    _check_composite(document, row)
-
-
-def _check_keys(document: Document, row: Row, signature: Signature, several: bool) -> None:
+        with document.going_on():
+            signature = _signature(document, row, name)
+            signatures.append(signature)
+            inner = settings.items if settings is not None else {}
+            for key, item in inner.items():
+                with document.going_on():
+                    _check_inner(document, row, signature, key, item)
+            given = {*row.items, *inner, *defaults, *(("channels", "stride") if later else ())}
+            if {*row.items, *inner} <= {*signature.settings, *ROW_KEYS}:  # else that is told
+                _check_needs(document, row, signature, given)
     for key, item in row.items.items():
-        if key in ROW_KEYS:
-            continue
+        with document.going_on():
+            _check_key(document, row, signatures, key, item, len(operators) > 1)
+    with document.going_on():
+        _check_composite(document, row)
+
+
+def _check_inner(
+    document: Document, row: Row, signature: Signature, key: str, item: Template
+) -> None:
+    """A key inside an option of the row's op."""
+    name = signature.name
+    if key in row.items:
+        raise document.fault(
+            f"{row.path}: the key {key!r} stands in the row and in its option {name}; keep one",
+            item.node,
+        )
+    if key not in signature.settings:
+        raise document.fault(
+            f"{item.path}: {name} takes no {key!r}{hint(key, signature.settings)}", item.node
+        )
+    check_value(document, signature.settings[key], item, item.path)
+
+
+def _check_needs(document: Document, row: Row, signature: Signature, given: set[str]) -> None:
+    """The keys that an operator cannot do without."""
+    for key, setting in signature.settings.items():
+        if setting.default is REQUIRED and key not in given:
+            raise document.fault(
+                f"{row.path}: {signature.name} needs {key!r}: {setting.wanted()}", row.node
+            )
+
+
+def _check_key(
+    document: Document, row: Row, signatures: Sequence[Signature], key: str, item: Template,
+    several: bool,
+) -> None:  # fmt: skip
+    """A key of the row, which every operator that the row can have must take."""
+    if key == "repeat":
+        check_value(document, REPEAT, item, f"{row.path}.repeat")
+    for signature in signatures if key not in ROW_KEYS else ():
         if key in signature.settings:
             check_value(document, signature.settings[key], item, f"{row.path}.{key}")
-        elif several:
+        elif several and any(key in other.settings for other in signatures):
             raise document.fault(
                 f"{row.path}.{key}: not every option of op takes {key!r}: {signature.name} does "
                 f"not; write it inside those that do, as {{NAME: {{{key}: …}}}}",
                 item.node,
             )
         else:
-            known = [*signature.settings, *ROW_KEYS]
+            known = {*ROW_KEYS}.union(*(other.settings for other in signatures))
+            names = "no option of op" if several else signature.name
             raise document.fault(
-                f"{row.path}: {signature.name} takes no {key!r}{hint(key, known)}", item.node
+                f"{row.path}: {names} takes {'' if several else 'no '}{key!r}{hint(key, known)}",
+                item.node,
             )
 
 
 def _check_composite(document: Document, row: Row) -> None:
     for key, kind, words in (("rows", Rows, "rows"), ("branches", Series, "lists of rows")):
         for item in _alternatives(row.items.get(key)):
-            if not isinstance(item, kind):
+            if not isinstance(item, (kind, Broken)):
                 raise document.fault(f"{row.path}.{key} must be a list of {words}", item.node)
 
 
@@ -183,6 +233,8 @@ def _operators(document: Document, row: Row) -> list[tuple[object, Group | None]
     """Every operator the row can have, with the settings that it brings along."""
     op = row.items["op"]
     target = op.target if isinstance(op, Same) else op
+    if isinstance(target, Broken):
+        return []
     if isinstance(target, Flat):
         return list(target.contents.items())
     if isinstance(target, Fixed):
@@ -195,7 +247,10 @@ def _operators(document: Document, row: Row) -> list[tuple[object, Group | None]
 def _signature(document: Document, row: Row, name: object) -> Signature:
     node = row.items["op"].node
     if not isinstance(name, str):
-        raise document.fault(f"{row.path}.op must be the name of an operator", node)
+        choice = (
+            "" if not isinstance(name, list) else ", or of several: op: !choice [conv, residual]"
+        )
+        raise document.fault(f"{row.path}.op must be the name of an operator{choice}", node)
     if name not in SIGNATURES:
         raise document.fault(
             f"{row.path} has the unknown operator {name!r}{hint(name, SIGNATURES.names())} "
@@ -207,6 +262,8 @@ def _signature(document: Document, row: Row, name: object) -> Signature:
 
 def check_overlap(document: Document, choice: Decided) -> None:
     """Refuse options that can spell one value: nobody could read the decision back."""
+    if any(isinstance(_followed(part), Broken) for part in inside(choice)):
+        return
     spelled: list[tuple[object, Template]] = [
         (o, choice.contents.get(o) or Fixed(choice.node, choice.path, o))
         for o in choice.hole.options
@@ -215,8 +272,8 @@ def check_overlap(document: Document, choice: Decided) -> None:
         for earlier, other in spelled[:k]:
             if overlap(other, template):
                 raise document.fault(
-                    f"{choice.path}: the options {show(earlier)} and {show(name)} can both be the "
-                    "same value; make them differ",
+                    f"{choice.path}: the options {quoted(earlier)} and {quoted(name)} can both be "
+                    "the same value; make them differ",
                     choice.node,
                 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import SpaceError, hint
 from .compiler import Compiler
-from .document import Document, Origins, Value, canonical, compose
+from .document import Document, Node, Origins, Value, canonical, compose
 from .holes import Hole
 from .places import line_of
 from .sections import (
@@ -238,32 +238,30 @@ def parse_document(document: Document) -> Space | Architecture:
 
 
 def compile_space(document: Document) -> Space:
-    """A document, checked against the registries, to a Space (which may have no hole)."""
-    check_top(document)
-    entries = document.root.entries
+    """A document, checked against the registries, to a Space (which may have no hole).
+
+    Raises SpaceError; where the document keeps `faults`, they are noted there instead, and what
+    is returned is of no use with any.
+    """
+    with document.going_on():
+        check_top(document)
     compiler = Compiler(document)
     sections: dict[str, Template] = {}
     words = {"name": Path(document.path).stem, "about": ""}
     data: dict[str, dict[str, Any]] = {"input": {}, "data": {}, "found": {}}
     limits: dict[str, float] = {}
-    for key, entry in entries.items():
-        if key == "network":
-            sections[key] = compiler.value(entry.value, key, compiler.rows_of)
-            continue
-        if key in WITH_HOLES:
-            sections[key] = compiler.section(key, entry.value)
-            continue
-        compiler.data(key, entry.value)
-        if key in words:
-            words[key] = check_words(document, key, entry.value)
-        elif key == "limits":
-            limits = read_limits(document, entry.value)
-        elif key == "input":
-            data[key] = check_input(document, entry.value)
-        elif key == "data":
-            data[key] = check_data(document, entry.value)
-        else:
-            data[key] = check_mapping(document, key, entry.value)
+    for key, entry in document.root.entries.items():
+        with document.going_on():
+            if key == "network":
+                sections[key] = compiler.value(entry.value, key, compiler.rows_of)
+            elif key in WITH_HOLES:
+                sections[key] = compiler.section(key, entry.value)
+            elif key in words:
+                words[key] = check_words(document, key, compiler.untagged(key, entry.value))
+            elif key == "limits":
+                limits = read_limits(document, compiler.untagged(key, entry.value))
+            elif key in data:
+                data[key] = _CHECKS[key](document, compiler.untagged(key, entry.value))
     tie(compiler)
     _check(document, compiler, sections)
     return Space(
@@ -271,27 +269,36 @@ def compile_space(document: Document) -> Space:
     )
 
 
+_CHECKS: dict[str, Callable[[Document, Node], dict[str, Any]]] = {
+    "input": check_input,
+    "data": check_data,
+    "found": lambda document, node: check_mapping(document, "found", node),
+}
+
+
 def _check(document: Document, compiler: Compiler, sections: dict[str, Template]) -> None:
     """What can be checked once every place is known."""
     defaults = sections.get("defaults")
     assumed = defaults.items if isinstance(defaults, Group) else {}
     for row, later in compiler.rows:
-        check_row(document, row, assumed, later=later)
+        with document.going_on():
+            check_row(document, row, assumed, later=later)
     for choice in compiler.choices:
-        if choice.contents:
-            check_overlap(document, choice)
-    network = sections["network"]
-    if isinstance(network, Fixed):
-        raise document.fault("network must be a list of rows", network.node)
+        with document.going_on():
+            if choice.contents:
+                check_overlap(document, choice)
     rows = [row for row, _ in compiler.rows]
     for key, section in sections.items():
-        if isinstance(section, Group):
-            if key == "defaults":
-                check_defaults(document, section, rows)
-            elif key == "recipe":
-                check_recipe(document, section)
-            elif key == "scaling":
-                check_scaling(document, section)
+        with document.going_on():
+            if key == "network" and isinstance(section, Fixed):
+                raise document.fault("network must be a list of rows", section.node)
+            if isinstance(section, Group):
+                if key == "defaults":
+                    check_defaults(document, section, rows)
+                elif key == "recipe":
+                    check_recipe(document, section)
+                elif key == "scaling":
+                    check_scaling(document, section)
 
 
 def fill_with(space: Space, choose: Choose, within: Mapping[str, Hole] = NOTHING) -> Architecture:

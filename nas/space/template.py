@@ -63,6 +63,12 @@ class Template:
         row[key] = self.fill(run)
 
 
+class Broken(Template):
+    """A place whose fault is told, where a linter goes on: it is never filled."""
+
+    __slots__ = ()
+
+
 class Fixed(Template):
     """A value without holes. Lists and mappings are copied: the filled file is its own."""
 

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 from ..errors import hint
 from .compiler import Compiler, Condition, Place
-from .template import Fixed, Same, Template, sames_inside
+from .template import Broken, Fixed, Same, Template, sames_inside
 
 
 def tie(compiler: Compiler) -> None:
     """Give every `!same` its target. Raises SpaceError for unknown, inactive and circular."""
-    direct: dict[Template, Place] = {}
+    document = compiler.document
+    direct: dict[Template, Template] = {}
     for same, conditions in compiler.sames:
-        direct[same] = _place(compiler, same)
-        _check_active(compiler, same, direct[same], conditions)
+        direct[same] = Broken(same.node, same.path)
+        with document.going_on():
+            place = _place(compiler, same)
+            _check_active(compiler, same, place, conditions)
+            direct[same] = place.template
     for same, _ in compiler.sames:
-        target: Template = same
-        for _ in range(len(compiler.sames) + 1):
-            if not isinstance(target, Same):
-                break
-            target = direct[target].template
-        if isinstance(target, Same):
-            raise _circle(compiler, same)
-        same.target = target
-        target.watched = True
-        _check_order(compiler, same, target)
+        same.target = Broken(same.node, same.path)
+        with document.going_on():
+            target = _end(compiler, same, direct)
+            same.target = target
+            target.watched = True
+            _check_order(compiler, same, target)
     for same, _ in compiler.sames:
-        _check_circle(compiler, same)
+        with document.going_on():
+            _check_circle(compiler, same)
+
+
+def _end(compiler: Compiler, same: Same, direct: dict[Template, Template]) -> Template:
+    """What it comes to, through others of its kind."""
+    target: Template = same
+    for _ in range(len(compiler.sames) + 1):
+        if not isinstance(target, Same):
+            return target
+        target = direct[target]
+    raise _circle(compiler, same)
 
 
 def _place(compiler: Compiler, same: Same) -> Place:
@@ -37,6 +48,8 @@ def _place(compiler: Compiler, same: Same) -> Place:
                 return compiler.places[numbered]
     if reference in compiler.places:
         return compiler.places[reference]
+    if any(reference.startswith(f"{row}.") for row in compiler.lost):
+        return Place(Broken(same.node, same.path), frozenset())
     first = next((own for own in compiler.untied if reference.startswith(f"{own}.")), None)
     if first is not None:
         raise compiler.document.fault(

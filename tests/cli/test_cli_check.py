@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+from nas.api.checking import check
+from nas.models import operator
 from nas.space import shipped
 
 UNIT = "  - {name: b, op: bottleneck, channels: 16, width: 8, expansion: !int [2, 4]}\n"
@@ -31,7 +35,7 @@ LOCAL = [  # the text, the level, the line, what is said
     (START + "  - {name: a, op: stem, channels: 8, kind: !choice [auto, small]}\n" + HEAD,
      "warning", 4, "network.a.kind never changes the network, on images of 32x32: take it out"),
     (START + "  - {name: a, op: stem, channels: 8, kind: !choice [auto, imagenet, small]}\n" + HEAD,
-     "warning", 4, "network.a.kind: the options auto and small spell the same network: keep one"),
+     "warning", 4, "network.a.kind: the options 'auto' and 'small' spell the same network"),
     (START + CONV + UNIT + HEAD, "warning", 5, "network.b.expansion never changes the network"),
     (START + CONV + "  - {name: b, op: residual, channels: x1, zero_init: !choice [false, true]}\n"
      + HEAD, None, None, ""),
@@ -74,6 +78,77 @@ def test_a_finding_is_one_sentence_with_its_line(case, nas, tmp_path, monkeypatc
     assert f"mine.yaml:{line}: {level}: {wanted[0]['message']}" in told.out
 
 
+ROW = "  - {name: b, %s}\n"
+DEAD = [  # rows behind a convolution of 32x32, whose hole says nothing there
+    "op: conv, channels: x1, padding: !choice [same, same_tf]",
+    "op: conv, channels: x1, padding: !choice [same, 1]",
+    "op: conv, channels: x1, kernel: 1, padding: !choice [same, valid]",
+    "op: max_pool, ceil: !choice [false, true]",
+    "op: avg_pool, count_padding: !choice [true, false]",
+    "op: identity, repeat: !int [1, 4]",
+    "op: dropout, rate: 0, repeat: !int [1, 3]",
+    "op: activation, act: !choice [relu, none]",
+    "op: adaptive_pool, size: 32, kind: !choice [avg, max]",
+    "op: residual, channels: x1, shortcut: !choice [project, pad]",
+]
+ALIVE = [
+    "op: conv, channels: x1, stride: 2, padding: !choice [same, same_tf]",
+    "op: max_pool, kernel: 3, ceil: !choice [false, true]",
+    "op: max_pool, kernel: !choice [2, 3], ceil: !choice [false, true]",  # with one of them
+    "op: avg_pool, kernel: 3, padding: 1, count_padding: !choice [true, false]",
+    "op: dropout, rate: !float [0, 0.01]",
+    "op: residual, channels: x1, drop_path: !choice [0, 0.2]",
+    "op: residual, channels: x1, se: {ratio: 0.25, gate: !choice [sigmoid, hardsigmoid]}",
+    "op: conv, channels: x1, act: !choice [relu, relu6]",
+    "op: conv, channels: x1, norm: none, act: !choice [relu, relu6]",
+    "op: conv, channels: x1, norm: {kind: batch, eps: !choice [1e-5, 1e-3]}",
+    "op: conv, channels: x1, norm: {kind: batch, momentum: !choice [0.1, 0.01]}",
+    "op: aux_head, weight: !choice [0.3, 0.4]",
+    "op: fractional_max_pool, ratio: !choice [1.5, 1.4]",
+    "op: lrn, alpha: !choice [1e-4, 2e-4]",
+]
+
+
+@pytest.mark.parametrize("row", DEAD)
+def test_a_hole_that_changes_nothing_is_found(row, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(START + CONV + ROW % row + HEAD)
+    (found,) = check(str(file), {})["findings"]
+    assert found["level"] == "warning" and found["where"] == f"{file}:5"
+    assert "never changes the network, on images of 32x32" in found["message"]
+
+
+@pytest.mark.parametrize("row", ALIVE)
+def test_a_hole_that_changes_something_is_left_alone(row, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(START + CONV + ROW % row + HEAD)
+    assert check(str(file), {})["findings"] == []
+
+
+@operator("own_float32")
+class OwnFloat32(nn.Module):
+    """Adds a constant of its own, which does not follow the network to float64."""
+
+    def __init__(self, in_channels: int, level: int = 1) -> None:
+        super().__init__()
+        self.level, self.constant = level, torch.ones(in_channels, in_channels, 1, 1)
+
+    def forward(self, x):
+        return torch.nn.functional.conv2d(x, self.constant * self.level)
+
+    @staticmethod
+    def cost(tally, level):
+        pass
+
+
+def test_an_operator_of_ones_own_that_does_not_run_everywhere_stops_no_check(tmp_path):
+    file = tmp_path / "mine.yaml"
+    row = ROW % "op: own_float32, level: !choice [1, 2]"
+    dead = ROW.replace("b,", "c,") % "op: activation, act: !choice [relu, none]"
+    file.write_text(START + CONV + row + dead + HEAD)
+    assert check(str(file), {})["findings"] == []
+
+
 def test_two_holes_that_spell_the_same_are_found(nas, tmp_path):
     file = tmp_path / "twins.yaml"
     row = "  - {name: b, repeat: !int [1, 3], rows: [{op: conv, channels: 8, repeat: !int [1, 3]}]}"
@@ -93,14 +168,57 @@ def test_the_shipped_spaces_are_clean(name, nas):
     found = nas("spaces", "--check", name, "--json")
     assert found.code == 0
     # a space may refuse draws by a rule of its own, such as that of compound scaling
-    rest = [f for f in found.json["findings"] if "draws do not build" not in f["message"]]
+    rest = [f for f in found.json["findings"] if f["level"] != "info"]
     assert rest == []
+    assert all("growth" in f["message"] for f in found.json["findings"])
 
 
-def test_unknown_names_are_refused_as_everywhere(nas, tmp_path):
-    file = tmp_path / "mine.yaml"
-    file.write_text(START + CONV.replace("kernel", "kernal") + HEAD)
-    told = nas("spaces", "--check", file)
-    assert (told.code, told.out) == (2, "")
-    assert f"{file}:4: network.a: conv takes no 'kernal'; did you mean 'kernel'?" in told.err
-    assert "did you mean 'resnet_cells'" in nas("spaces", "--check", "resnet_cell").err
+def test_an_unknown_file_is_refused_as_everywhere(nas, tmp_path):
+    told = nas("spaces", "--check", "resnet_cell")
+    assert (told.code, told.out) == (2, "") and "did you mean 'resnet_cells'" in told.err
+    told = nas("spaces", "--check", tmp_path / "mine.yaml")
+    assert (told.code, told.out) == (2, "") and "there is no such file" in told.err
+
+
+FAULTY = """\
+name: mine
+inputs: {size: 32}
+network:
+  - {name: a, op: convv, channels: !choice [8, 16]}
+  - {name: b, op: conv, channels: 8, kernal: 3}
+  - {name: c, op: conv, channels: !same network.a.chanels}
+  - {name: d, op: conv, channels: !chioce [8, 16], kernel: 0}
+  - {name: a, op: conv, channels: 8}
+  - {op: global_pool}
+  - {op: linear}
+recipe: {optimizer: adm, lrr: 0.1}
+limits: {params: 5X, mac: 5M}
+"""
+FAULTS = [
+    "2: error: unknown top-level key 'inputs'; did you mean 'input'?",
+    "4: error: network.a has the unknown operator 'convv'; did you mean 'conv'?",
+    "5: error: network.b: conv takes no 'kernal'; did you mean 'kernel'?",
+    "6: error: network.c.channels: !same names 'network.a.chanels', which is no value of this file",
+    "7: error: unknown tag !chioce; write !choice",
+    "7: error: network.d.kernel is 0, which must be a whole number of at least 1",
+    "8: error: network: the name a is taken by the row in line 4",
+    "11: error: recipe.optimizer is 'adm', which must be one of sgd, adamw; did you mean 'adamw'?",
+    "11: error: unknown recipe key 'lrr'; did you mean 'lr'?",
+    "12: error: limits.params: '5X' must be a number, with k, M or G",
+    "12: error: limits has the unknown key 'mac'; did you mean 'macs'?",
+]
+
+
+def test_every_fault_of_the_grammar_is_told_at_once(nas, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(FAULTY)
+    told = nas("spaces", "--check", "./mine.yaml")
+    assert told.code == 2
+    lines = told.out.splitlines()
+    for fault in FAULTS:
+        assert [line for line in lines if line.startswith(f"mine.yaml:{fault}")], (fault, lines)
+    assert len(lines) == len(FAULTS), lines
+    found = nas("spaces", "--check", "./mine.yaml", "--json").json
+    assert found["errors"] == len(FAULTS) and found["input"] is None
+    stopped = nas("spaces", "./mine.yaml")
+    assert stopped.code == 2 and len(stopped.err.splitlines()) == 1, "others stop at the first"

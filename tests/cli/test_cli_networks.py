@@ -102,6 +102,16 @@ def test_spaces(nas):
     assert tiny["architectures"] == 18 and tiny["params"][0] < tiny["params"][1]
     told = nas("spaces")
     assert "resnet_cells" in told.out and "tiny" in told.out
+    assert "90 % of 200 draws" in told.out and "of 2,000" in told.out
+
+
+@pytest.mark.parametrize("name", ["nb201", "tiny"])
+def test_the_list_and_the_look_into_one_space_agree(name, nas):
+    listed = next(s for s in nas("spaces", "--json").json["spaces"] if s["name"] == name)
+    found = nas("spaces", name, "--json").json["distribution"]["params"]["quantiles"]
+    inside = {point["share"]: point["value"] for point in found}
+    # of 200 draws and of 2,000
+    assert listed["params"] == pytest.approx([inside[0.05], inside[0.95]], rel=0.25)
 
 
 def test_spaces_looks_into_one(nas):

@@ -134,8 +134,8 @@ def test_channels_and_stride_are_changed_by_the_operations_on_the_input() -> Non
     [
         ("[none, none]", "network.cell.edges holds 2; it must be a list of 6"),
         ("[none, none, none, none, none, conv_3x3]", "did you mean 'nor_conv_3x3'?"),
-        ("none", "network.cell.edges is none, which must be a list of 6"),
-        ("[none, none, none, none, none, !choice [none, skip]]", "has the option skip"),
+        ("none", "network.cell.edges is 'none', which must be a list of 6"),
+        ("[none, none, none, none, none, !choice [none, skip]]", "has the option 'skip'"),
     ],
 )
 def test_six_edges_of_five_operations(edges: str, words: str) -> None:

@@ -79,7 +79,9 @@ def test_an_operator_without_cost_is_built_and_measured(tmp_path: Path) -> None:
 
 def test_its_settings_are_checked_like_any_other(tmp_path: Path) -> None:
     load_plugins([cell(tmp_path, "own_checked")])
-    with pytest.raises(SpaceError, match=r"own\.yaml:1: .*mode is mode, which must be one of mean"):
+    with pytest.raises(
+        SpaceError, match=r"own\.yaml:1: .*mode is 'mode', which must be one of mean"
+    ):
         network("own_checked", mode="mode")
 
 

@@ -166,7 +166,9 @@ SURVEY = {
               {"name": "recipe.lr", "domain": "a number", "default": 0.1}],
     "limits": {"params": 5e6, "memory": 4e9}, "draws": 2000, "seed": 3, "builds": 0.9985,
     "within_limits": 0.4, "misfits": [{"where": "mine.yaml:4", "message": "row 'b': too small",
-                                       "share": 0.0015}],
+                                       "share": 0.0015, "by_rule": False},
+                                      {"where": "mine.yaml:9", "message": "scaling: 2.5",
+                                       "share": 0.5, "by_rule": True}],
     "distribution": {
         key: {"quantiles": [{"share": s, "value": 10**9 * (1 + s)} for s in (0, 0.05, 0.5, 1)],
               "histogram": [0, 1, 500, 1000]}
@@ -185,6 +187,7 @@ def test_survey(screen):
     for needed in (
         "a continuum of architectures, 2 holes", "28x28x1, 10 classes", "99.85 % of 2,000 draws",
         "(seed 3)", "0.15 % do not: mine.yaml:4: row 'b': too small", "40 % of the draws",
+        "50 % are refused by the file's growth: mine.yaml:9: scaling: 2.5",
         "memory 4G",
         "median", "1.5G", "1.4 GiB", " ▁▄█", "812", "700", "–",
     ):  # fmt: skip
@@ -214,8 +217,9 @@ def test_check(screen):
     found = {"file": "/s/mine.yaml", "input": SURVEY["input"], "holes": 2, "draws": 2000,
              "findings": [finding]}  # fmt: skip
     show_check(screen, found)
-    show_check(screen, {**found, "findings": []})
-    first, second = screen.export_text().splitlines()
+    show_check(screen, {**found, "findings": [{**finding, "level": "info", "message": "so"}]})
+    first, told, second = screen.export_text().splitlines()
+    assert told == "/s/mine.yaml:7: info: so"
     assert first == f"/s/mine.yaml:7: error: too tight {'x' * 90}"
     assert second == (
         "/s/mine.yaml: nothing is wrong (2,000 draws of 2 holes on 28x28x1, 10 classes)"

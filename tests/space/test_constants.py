@@ -108,7 +108,7 @@ def test_a_merged_key_is_overridden_in_its_row(tmp_path):
     ("name", "value", "message"),
     [
         ("recipe.epoch", "20", r"--set recipe\.epoch=20: .*unknown recipe key 'epoch'; did you mean 'epochs'"),
-        ("recipe.epochs", "many", r"--set recipe\.epochs=many: .*recipe\.epochs is many, which must be"),
+        ("recipe.epochs", "many", r"--set recipe\.epochs=many: .*recipe\.epochs is 'many', which must be"),
         ("recipe.lr", "!log [1, 2]", r"a constant is wanted, not a hole"),
         ("recipe.lr", "[1", r"--set recipe\.lr.*not YAML"),
         ("recpie.lr", "1", r"--set recpie\.lr: unknown path; did you mean 'recipe\.lr'"),

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from nas.errors import SpaceError, UnknownName, UserError
-from nas.space import fill, find, load, parse, require_architecture
+from nas.space import faults_of, fill, find, load, parse, require_architecture
 
 HEAD = "network:\n"
 TAIL = "  - {op: global_pool}\n  - {op: linear}\n"
@@ -79,11 +79,11 @@ FAULTS = {
     ),
     "overlapping options": (
         net("{name: a, op: conv, channels: !choice {small: !int [4, 8], large: !int [8, 16]}}"),
-        r"the options small and large can both be the same value",
+        r"the options 'small' and 'large' can both be the same value",
     ),
     "option among a range": (
         net("{name: a, op: conv, channels: !choice [8, {other: !int [4, 16]}]}"),
-        r"the options 8 and other can both be the same value",
+        r"the options 8 and 'other' can both be the same value",
     ),
     "low above high": (net("{name: a, op: conv, channels: !int [9, 8]}"), r":2: network\.a\.channels has low 9 above high 8"),
     "log of zero": (net(CONV) + "recipe: {lr: !log [0, 1]}\n", r":5: recipe\.lr has low 0; a logarithmic range begins above 0"),
@@ -119,7 +119,7 @@ FAULTS = {
         net("{name: a, op: !choice [residual, {bottleneck: {expansion: !choice [2, 4]}}], channels: 8}", "{name: b, op: bottleneck, channels: 8, expansion: !same network.a.bottleneck.expansion}"),
         r":3: network\.b\.expansion: !same names .* is there only while network\.a\.op is bottleneck",
     ),
-    "same of a wrong kind": (net(CONV, "{name: b, op: conv, channels: 8, kernel: !same network.a.op}"), r":3: network\.b\.kernel is conv, which must be"),
+    "same of a wrong kind": (net(CONV, "{name: b, op: conv, channels: 8, kernel: !same network.a.op}"), r":3: network\.b\.kernel is 'conv', which must be"),
     "same as a list": (net("{name: a, op: conv, channels: !same [a]}"), r"!same takes the path of a value"),
     "same as op of a number": (net(CONV, "{name: b, op: !same network.a.channels, channels: 8}"), r"network\.b\.op must be the name of an operator"),
     # rows
@@ -140,12 +140,15 @@ FAULTS = {
     "given in both places, choice": (net("{name: a, op: !choice [{bottleneck: {expansion: 4}}], channels: 8, expansion: 2}"), r"network\.a: the key 'expansion' stands in the row and in its option bottleneck; keep one"),
     "given in both places, fixed": (net("{name: a, op: {bottleneck: {expansion: 4}}, channels: 8, expansion: 2}"), r"network\.a: the key 'expansion' stands in the row and in its op as well"),
     "given in both, row first": (net("{name: a, expansion: 2, op: {bottleneck: {expansion: 4}}, channels: 8}"), r"network\.a: the key 'expansion' stands in the row and in its op as well"),
+    "list as op": (net("{name: a, op: [conv, residual], channels: 8}"), r"network\.a\.op must be the name of an operator, or of several: op: !choice"),
+    "list where a choice is meant": (net("{name: a, op: conv, channels: [8, 16]}"), r"network\.a\.channels must be .*; for a choice among them write !choice \[8, 16\]"),
+    "no option takes it": (net("{name: a, op: !choice [conv, residual], chanels: 8}"), r"network\.a: no option of op takes 'chanels'; did you mean 'channels'"),
     "repeat in an option": (net("{name: a, op: !choice [{conv: {repeat: 2}}], channels: 8}"), r"'repeat' belongs to the row, not into an option"),
     "settings are a list": (net("{name: a, op: !choice [{conv: [3]}], channels: 8}"), r"network\.a\.conv: the settings of an option are a mapping"),
     "missing key": (net("{name: a, op: conv}"), r":2: network\.a: conv needs 'channels': a whole number"),
     "wrong value": (net("{name: a, op: conv, channels: 0}"), r":2: network\.a\.channels is 0, which must be a whole number of at least 1"),
-    "wrong relative": (net("{name: a, op: conv, channels: y2}"), r"network\.a\.channels is y2, which must be"),
-    "suffix outside of limits": (net("{name: a, op: conv, channels: 1k}"), r"network\.a\.channels is 1k, which must be"),
+    "wrong relative": (net("{name: a, op: conv, channels: y2}"), r"network\.a\.channels is 'y2', which must be"),
+    "suffix outside of limits": (net("{name: a, op: conv, channels: 1k}"), r"network\.a\.channels is '1k', which must be"),
     "wrong option": (net("{name: a, op: conv, channels: !choice [8, 0]}"), r":2: network\.a\.channels has the option 0, which must be a whole number of at least 1"),
     "wrong range end": (net("{name: a, op: conv, channels: !int [0, 8]}"), r"network\.a\.channels has the end 0, which must be"),
     "float range for an int": (net("{name: a, op: conv, channels: !float [1, 8]}"), r"network\.a\.channels has the end 1, which must be|has the end 1"),
@@ -180,13 +183,13 @@ FAULTS = {
     ),
     "branches of rows": (net("{name: a, branches: [{op: flatten}]}"), r"network\.a\.1 must be a list of rows"),
     "branches and rows": (net("{name: a, branches: [[{op: flatten}]], rows: [{op: flatten}]}"), r"network\.a has both branches and rows"),
-    "join": (net("{name: a, branches: [[{op: flatten}]], join: cat}"), r"network\.a\.join is cat, which must be one of concat, add"),
+    "join": (net("{name: a, branches: [[{op: flatten}]], join: cat}"), r"network\.a\.join is 'cat', which must be one of concat, add"),
     "fault in a branch": (net("{name: a, branches: [[{op: flatten}], [{name: b, op: conv, channels: 0}]]}"), r"network\.a\.2\.b\.channels is 0"),
     # the other sections
     "unknown recipe key": (net(CONV) + "recipe:\n  lrr: 0.1\n", r":6: unknown recipe key 'lrr'; did you mean 'lr'\?"),
-    "wrong recipe value": (net(CONV) + "recipe: {optimizer: sgdd}\n", r"recipe\.optimizer is sgdd, which must be one of"),
+    "wrong recipe value": (net(CONV) + "recipe: {optimizer: sgdd}\n", r"recipe\.optimizer is 'sgdd', which must be one of"),
     "recipe is a list": (net(CONV) + "recipe: [lr]\n", r":5: recipe must be a mapping"),
-    "recipe option unknown": (net(CONV) + "recipe: {optimizer: !choice [sgd, {adamwww: {lr: 0.1}}]}\n", r"recipe\.optimizer has the option adamwww, which must be"),
+    "recipe option unknown": (net(CONV) + "recipe: {optimizer: !choice [sgd, {adamwww: {lr: 0.1}}]}\n", r"recipe\.optimizer has the option 'adamwww', which must be"),
     "recipe key twice": (net(CONV) + "recipe: {lr: 0.1, optimizer: !choice [{sgd: {lr: 0.2}}, adamw]}\n", r"recipe\.sgd\.lr: the key 'lr' stands in recipe as well"),
     "limits suffix": (net(CONV) + "limits: {params: 5X}\n", r":5: limits\.params: '5X' must be a number, with k, M or G"),
     "unknown limit": (net(CONV) + "limits: {param: 5M}\n", r"limits has the unknown key 'param'; did you mean 'params'"),
@@ -198,7 +201,7 @@ FAULTS = {
     "scaling unknown": (net(CONV) + "scaling: {dept: 2}\n", r"scaling has the unknown key 'dept'; did you mean 'depth'"),
     "scaling zero": (net(CONV) + "scaling: {width: 0}\n", r"scaling\.width is 0, which must be a number above 0"),
     "unknown default": (net(CONV) + "defaults: {norn: batch}\n", r"defaults\.norn: no operator takes 'norn'; did you mean 'norm'"),
-    "wrong default": (net(CONV) + "defaults: {act: rely}\n", r"defaults\.act is rely, which must be"),
+    "wrong default": (net(CONV) + "defaults: {act: rely}\n", r"defaults\.act is 'rely', which must be"),
 }  # fmt: skip
 
 
@@ -210,6 +213,68 @@ def test_a_fault_is_one_clear_sentence(text, message):
     assert re.search(message, said), said
     assert said.startswith("s.yaml:") and "\n" not in said
     assert caught.value.exit_code == 2
+
+
+SEVERAL = {  # files with several faults, and all that a linter tells of them
+    "nested": (
+        net("{name: a, op: residual, channels: 8, se: {ratoi: 0.5, act: foo}}"),
+        [r"se\.act is 'foo'", r"se has the unknown key 'ratoi'"],
+    ),
+    "rows within rows": (
+        net(CONV, "{name: r, branches: [[{op: conv, chanels: 8}], [{op: convv}], {op: conv}]}"),
+        [r"network\.r\.3 must be a list of rows", r"conv takes no 'chanels'", r"unknown operator 'convv'"],
+    ),
+    "an untied row, told once": (
+        net("{name: u, op: conv, channels: 8, kernel: !choice [0, 3], untied: true, repeat: !int [1, 3]}"),
+        [r"network\.u\.1\.kernel has the option 0"],
+    ),
+    "what hangs on an op that cannot be read": (
+        net("{name: a, op: !choice [], channels: 8}", "{name: b, op: conv, channels: 8, kernel: !same network.a.conv.kernel}"),
+        [r"network\.a\.op: a choice needs at least one option"],
+    ),
+    "what hangs on a row with a wrong name": (
+        net("{name: A b, op: conv, channels: 8}", "{name: b, op: conv, channels: !same network.A b.channels}"),
+        [r"the name A b of row 1"],
+    ),
+    "unknown tags": (
+        net("{name: a, op: !chose [conv, residual], channels: 8}", "!chose {name: c}") + "recipe: !chose {lr: 1}\nlimits: {params: !foo 3}\n",
+        [r"unknown tag !chose"] * 3 + [r"unknown tag !foo"],
+    ),
+    "untied, without a number": (
+        net("{name: u, op: conv, channels: 8, repeat: !choice [{x: two}, 3], untied: true}"),
+        [r"network\.u\.repeat\.x is 'two'"],
+    ),
+    "sections": (
+        net(CONV) + "name: 3\ninput: {size: 0, chanels: 3}\ndefaults: {act: reluu, norn: batch}\nscaling: {phi: 1, depth: 2, foo: 1}\nrecipe: {optimizer: !choice [adm, sgd], lr: 0}\n",
+        [
+            r"name must be text", r"input\.size is 0", r"unknown key 'chanels'", r"defaults\.act is 'reluu'", r"no operator takes 'norn'",
+            r"scaling has the unknown key 'foo'", r"scaling has both phi and depth", r"recipe\.optimizer has the option 'adm'", r"recipe\.lr is 0",
+        ],
+    ),
+    "not YAML": ("network: [{op: conv\n", [r"not YAML"]),
+    "beside a base": ("base: resnet18\nrecipe: {lrr: 0.1}\nlimits: {params: x}\n", [r":2: unknown recipe key 'lrr'", r":3: limits\.params: 'x'"]),
+    "none": (net(CONV), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "messages"), SEVERAL.values(), ids=SEVERAL.keys())
+def test_a_linter_gets_every_fault_and_none_that_follows_from_another(text, messages, tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    told = [str(fault) for fault in faults_of(file)]
+    assert len(told) == len(messages), told
+    for said, message in zip(told, messages, strict=True):
+        assert re.search(message, said), told
+        assert said.startswith(f"{file}:") and "\n" not in said
+
+
+@pytest.mark.parametrize("text", [text for text, _ in FAULTS.values()], ids=FAULTS.keys())
+def test_a_linter_tells_what_a_load_stops_at(text, tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    with pytest.raises(SpaceError) as caught:
+        load(file)
+    assert str(caught.value) in [str(fault) for fault in faults_of(file)]
 
 
 def test_missing_file_names_its_neighbours(tmp_path):
@@ -254,7 +319,7 @@ DECISIONS = {
     "missing inner": ({"network.a.op": "bottleneck"}, r"nothing of network\.a\.bottleneck\.expansion"),
     "unknown": ({"network.a.op": "residual", "network.a.oq": 1}, r"no hole is named 'network\.a\.oq'; did you mean"),
     "inactive": ({"network.a.op": "residual", "network.a.bottleneck.expansion": 2}, r"the other decisions leave its branch out"),
-    "outside": ({"network.a.op": "residul"}, r"network\.a\.op cannot be residul; it is one of residual, bottleneck; did you mean 'residual'"),
+    "outside": ({"network.a.op": "residul"}, r"network\.a\.op cannot be 'residul'; it is one of residual, bottleneck; did you mean 'residual'"),
     "bool for int": ({"network.a.op": "bottleneck", "network.a.bottleneck.expansion": True}, r"cannot be true; it is one of 2, 4"),
 }  # fmt: skip
 

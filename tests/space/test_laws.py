@@ -164,7 +164,7 @@ def test_match_says_where_an_architecture_leaves_the_space():
         "[{op: conv, channels: 9}, {op: linear}]": r"s\.yaml:1: .*network\.a\.channels is 9, where the space has one of 8, 16",
         "[{op: conv, channels: 8, kernel: 5}, {op: linear}]": r"network\.a\.kernel is 5, where the space has 3",
         "[{op: conv, channels: 8, stride: 2}, {op: linear}]": r"network\.a has stride 2, and the space has none",
-        "[{op: pointwise, channels: 8}, {op: linear}]": r"network\.a\.op is pointwise, where the space has conv",
+        "[{op: pointwise, channels: 8}, {op: linear}]": r"network\.a\.op is 'pointwise', where the space has 'conv'",
         "[{op: conv, channels: 8}]": r"the row network\.linear is missing",
         "[{op: conv, channels: 8}, {op: linear}, {op: flatten}]": r"the row flatten has no place in network",
         "[{op: conv, channels: 8}, {op: linear}]\nrecipe: {lr: 9}": r"recipe has lr 9, and the space has none",

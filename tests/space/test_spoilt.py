@@ -6,8 +6,8 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nas.errors import UserError
-from nas.space import Space, draw, fill, match, parse
+from nas.errors import SpaceError, UserError
+from nas.space import Space, draw, faults_of, fill, load, match, parse
 from nas.space.constants import set_constants
 from nas.space.document import compose
 
@@ -27,13 +27,33 @@ def lines_of(path, error):
     assert "\n" not in said, said
 
 
+@st.composite
+def spoilt_texts(draw_, most=3):
+    text = draw_(space_texts())
+    for _ in range(draw_(st.integers(1, most))):
+        start = draw_(st.integers(0, len(text)))
+        end = min(len(text), start + draw_(st.integers(0, 12)))
+        text = text[:start] + draw_(st.sampled_from(PIECES)) + text[end:]
+    return text
+
+
 @PACE
-@given(space_texts(), st.data())
-def test_a_spoilt_file_is_read_or_refused(text, data):
-    for _ in range(data.draw(st.integers(1, 3))):
-        start = data.draw(st.integers(0, len(text)))
-        end = min(len(text), start + data.draw(st.integers(0, 12)))
-        text = text[:start] + data.draw(st.sampled_from(PIECES)) + text[end:]
+@given(spoilt_texts(most=6))
+def test_a_linter_goes_on_after_what_a_load_stops_at(tmp_path, text):
+    file = tmp_path / "s.yaml"
+    file.write_text(text, encoding="utf-8", newline="")
+    stops_at = []
+    try:
+        load(file)
+    except SpaceError as error:
+        stops_at = [str(error)]
+    told = [str(fault) for fault in faults_of(file)]
+    assert bool(told) == bool(stops_at) and {*stops_at} <= {*told}
+
+
+@PACE
+@given(spoilt_texts())
+def test_a_spoilt_file_is_read_or_refused(text):
     try:
         made = parse(text, path="s.yaml")
     except UserError as error:
