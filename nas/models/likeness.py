@@ -36,12 +36,12 @@ Answer = tuple[Tensor, ...]
 @dataclass(frozen=True)
 class Sketch:
     """What a network is at a glance: its parameters' shapes and sums, and what one batch in
-    training leaves: logits, those of side heads, running statistics.
+    training leaves: logits, with those of side heads, and running statistics.
     """
 
     shapes: tuple[tuple[int, ...], ...]
     sums: tuple[float, ...]
-    batch: Answer
+    batch: tuple[Answer, Answer]
 
 
 def same_network(a: Architecture, b: Architecture, *, thorough: bool = True, **of: Any) -> bool:
@@ -61,12 +61,14 @@ def same_network(a: Architecture, b: Architecture, *, thorough: bool = True, **o
     sketches = _sketch(a, known), _sketch(b, known)
     if sketches[0].shapes != sketches[1].shapes or sketches[0].sums != sketches[1].sums:
         return False
-    batches = sketches[0].batch, sketches[1].batch
-    if not _agree(*batches, CLEAR):
+    batches = list(zip(sketches[0].batch, sketches[1].batch, strict=True))
+    if not all(_agree(x, y, CLEAR) for x, y in batches):
         return False
-    return (not thorough and _agree(*batches, NEAR)) or all(
-        _agree(x, y, EQUAL) for x, y in zip(_answers(a, of), _answers(b, of), strict=True)
-    )
+    if not thorough and all(_agree(x, y, NEAR) for x, y in batches):
+        return True
+    with torch.random.fork_rng(devices=[]):
+        answers = zip(_answers(a, of), _answers(b, of), strict=True)
+        return all(_agree(x, y, EQUAL) for x, y in answers)
 
 
 @lru_cache(maxsize=64)
@@ -80,18 +82,17 @@ def _sketch(architecture: Architecture, of: tuple[tuple[str, Any], ...]) -> Sket
         _spread(model)
         with torch.no_grad():
             logits = tuple(_logits(model, _images(architecture, dict(of))))
-            return Sketch(shapes, sums, (*logits, *(b.float() for b in model.buffers())))
+            return Sketch(shapes, sums, (logits, tuple(b.float() for b in model.buffers())))
 
 
 def _answers(architecture: Architecture, of: dict[str, Any]) -> Iterator[Answer]:
     """What a network does, in float64: trained, what it keeps of that, and evaluated."""
-    with torch.random.fork_rng(devices=[]):
-        model, images = _built(architecture, of).double(), _images(architecture, of).double()
-        _spread(model)
-        yield from _trained(model, images)
-        yield tuple(buffer.double() for buffer in model.buffers())
-        _calibrate(model, images)
-        yield from _trained(model.eval(), images)
+    model, images = _built(architecture, of).double(), _images(architecture, of).double()
+    _spread(model)
+    yield from _trained(model, images)
+    yield tuple(buffer.double() for buffer in model.buffers())
+    _calibrate(model, images)
+    yield from _trained(model.eval(), images)
 
 
 def _built(architecture: Architecture, of: dict[str, Any]) -> nn.Module:
@@ -156,7 +157,7 @@ def _calibrate(model: nn.Module, images: Tensor) -> None:
             module.reset_running_stats()
             module.momentum = None
     with torch.no_grad():
-        model.train()(images)
+        tuple(_logits(model.train(), images))
 
 
 def _agree(xs: Answer, ys: Answer, within: float) -> bool:

@@ -90,6 +90,7 @@ DEAD = [  # rows behind a convolution of 32x32, whose hole says nothing there
     "op: activation, act: !choice [relu, none]",
     "op: adaptive_pool, size: 32, kind: !choice [avg, max]",
     "op: residual, channels: x1, shortcut: !choice [project, pad]",
+    "op: residual, channels: x1, drop_path: 0.5, repeat: 2, shortcut: !choice [project, pad]",
 ]
 ALIVE = [
     "op: conv, channels: x1, stride: 2, padding: !choice [same, same_tf]",
