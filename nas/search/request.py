@@ -24,7 +24,6 @@ from ..units import parse_budget, parse_seconds, show_bytes
 from . import placement as placing
 from . import storage as storages
 from .faults import RETRIES, TRIAL_TIMEOUT
-from .journal import open_journal
 from .loadtest import settled_by
 from .machine import Node, device_memory, pick_cluster_device, this_machine
 from .machine import available_cpus as available_cpus
@@ -228,10 +227,7 @@ def _check_again(run: RunDir, request: Request, ray_address: str | None) -> Plac
         place = _placed_again(request, address, nodes)
     except UserError as error:
         raise RunError(f"{run.path / 'request.yaml'}: {error}") from None
-    if request.storage == storages.JOURNAL:
-        open_journal(run.journal, mend=False)
-    else:
-        storages.check(request.storage)
+    storages.check(request.storage)  # a journal is read once, when the search goes on
     return place
 
 
