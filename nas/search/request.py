@@ -24,6 +24,7 @@ from ..units import parse_budget, parse_seconds, show_bytes
 from . import placement as placing
 from . import storage as storages
 from .faults import RETRIES, TRIAL_TIMEOUT
+from .journal import look_over
 from .loadtest import settled_by
 from .machine import Node, device_memory, pick_cluster_device, this_machine
 from .machine import available_cpus as available_cpus
@@ -227,7 +228,10 @@ def _check_again(run: RunDir, request: Request, ray_address: str | None) -> Plac
         place = _placed_again(request, address, nodes)
     except UserError as error:
         raise RunError(f"{run.path / 'request.yaml'}: {error}") from None
-    storages.check(request.storage)  # a journal is read once, when the search goes on
+    if request.storage == storages.JOURNAL:
+        look_over(run.journal)
+    else:
+        storages.check(request.storage)
     return place
 
 
