@@ -109,6 +109,27 @@ def shown(run: Path) -> dict[str, float]:
     return found
 
 
+def utilisation(simulation: Simulation, search_end: float | None) -> dict[str, float]:
+    """Of the part that hands out candidates, and of the whole run, whose end is that of the
+    longest final training: a dozen of them, whatever the number of devices.
+
+    `most`: of the whole run, had its final trainings all begun when the last candidate did.
+    """
+    end, now = search_end or simulation.clock.now, simulation.clock.now
+    finals = simulation.core.table.final_rows()
+    longest = max((row["device_seconds"] for row in finals), default=0.0)
+    whole = simulation.utilisation()
+    return {
+        "until_the_search_part_ends": round(simulation.utilisation(end), 4),
+        "whole_run": round(whole, 4),
+        "search_part_seconds": round(end, 1),
+        "rest_seconds": round(now - end, 1),
+        "final_trainings": len(finals),
+        "longest_final_training_seconds": round(longest, 1),
+        "most": round(min(1.0, whole * now / (end + longest)), 4),
+    }
+
+
 def measure(budget: str, gpus: int, strategy: str, run: Path) -> dict[str, Any]:
     """One search, with the figures of its driver."""
     simulation = Simulation(
@@ -146,10 +167,7 @@ def measure(budget: str, gpus: int, strategy: str, run: Path) -> dict[str, Any]:
         },
         "seconds_to_take_it_up_again": round(taken_up, 2),
         "virtual_seconds": round(simulation.clock.now, 1),
-        "utilisation": {
-            "until_the_search_part_ends": round(simulation.utilisation(sizes.search_end), 4),
-            "whole_run": round(simulation.utilisation(), 4),
-        },
+        "utilisation": utilisation(simulation, sizes.search_end),
         "sizes": sizes.found,
         **shown(run),
     }  # fmt: skip

@@ -124,7 +124,7 @@ def searches(machine, budget, power):
 
 
 @pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
-@pytest.mark.parametrize(("first", "count"), [(0, 5), pytest.param(5, 200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("first", "count"), [(0, 5), pytest.param(5, 100, marks=pytest.mark.slow)])
 def test_what_was_acted_upon_stands_in_the_journal(tmp_path, monkeypatch, power, first, count):
     for seed in range(first, first + count):
         (tmp_path / str(seed)).mkdir()
