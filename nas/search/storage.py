@@ -297,6 +297,8 @@ class Patient:
     def _call(
         self, name: str, method: Callable[..., Any], words: tuple[Any, ...], named: dict[str, Any]
     ) -> Any:
+        if self.lost is not None:  # waited for already
+            raise self.lost
         began = time.monotonic()
         for failures in itertools.count():
             try:
