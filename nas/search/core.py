@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from ..rundir import RunDir, Status
 from ..space import Decisions
 from . import faults, finals, minimum, snapshots
@@ -20,10 +18,10 @@ from .disk import Disk
 from .ledger import FinalCost, Ledger
 from .memory import Memory
 from .proposals import Proposer
-from .rungs import Rungs
+from .rungs import Ladders, Rungs
 from .study import Record, Studies, Trial
 from .table import Table
-from .work import Ask, Live, Signal
+from .work import Ask, Live, Signal, seed_of
 
 GRACE_SECONDS = 12.0  # for running trials to report, once they are to stop
 
@@ -51,10 +49,11 @@ class Core:
         self._studies, self._proposer, self._clock, self._seed = studies, proposer, clock, seed
         self._live: dict[int, Live] = {}
         self._queue: deque[Live] = deque()
-        self._rungs: dict[str, Rungs] = {}
+        self._ladders = Ladders()
         self.faults = faulty or faults.Faults()
         self._memory = memory or Memory(None)
         self._finals = finals.Finals(table, ledger)
+        self._snapshots = snapshots.Writer(run, table)
         self.stopped: str | None = None  # why no more candidates are drawn: budget, done
         self.ending: str | None = None  # interrupted, error: running trials are suspended
         self._ended_at = 0.0  # when `ending` was said
@@ -67,7 +66,8 @@ class Core:
 
     def next(self) -> Ask | Signal:
         """Work for a free slot; WAIT while running trials may bring some; DONE at the end."""
-        work = self._next()
+        with self._studies.together():  # a trial begins when it stands on the disk
+            work = self._next()
         self.over = work is Signal.DONE
         return work
 
@@ -105,6 +105,15 @@ class Core:
         live = self._live.get(number)
         if live is None:
             return True
+        with self._studies.together(lasting=False):  # that it goes on hangs on nothing
+            self._hear(live, report)
+        stop = number not in self._live
+        if stop:
+            self._studies.sync()
+        return stop
+
+    def _hear(self, live: Live, report: Mapping[str, Any]) -> None:
+        number = live.ask.number
         self._charge(live)
         self.disk.told(number, report)
         live.waiting, live.heard = "full" in report, self._clock()
@@ -129,25 +138,26 @@ class Core:
                 self._book(live)
                 if self.stopped is None and not self._queue:
                     self._proposer.prepare()
-        return number not in self._live
 
     def on_death(self, number: int, error: str, cause: str = "failed") -> None:
         """The worker died: again from the checkpoint, or ended by `cause` if it was too often."""
         live = self._live.get(number)
         if live is None:
             return
-        self._charge(live)
-        self.run.log(self.faults.died(live, error))
-        if self.ending or self.faults.again(live):
-            self._suspend(live)
-        else:
-            self._failed(live, cause, error)
+        with self._studies.together():
+            self._charge(live)
+            self.run.log(self.faults.died(live, error))
+            if self.ending or self.faults.again(live):
+                self._suspend(live)
+            else:
+                self._failed(live, cause, error)
 
     def suspend(self) -> None:
         """All running trials lost their slots at once, by no fault of theirs."""
-        for live in list(self._live.values()):
-            self._charge(live)
-            self._suspend(live)
+        with self._studies.together():
+            for live in list(self._live.values()):
+                self._charge(live)
+                self._suspend(live)
 
     def overdue(self) -> list[int]:
         """Trials whose workers have given no sign of life for too long."""
@@ -214,9 +224,7 @@ class Core:
         if record.stage != finals.STAGE:
             self.ledger.trials += 1
             self._proposer.know(record.plan["digest"], record.plan["epochs"], record.number)
-            for epoch in Rungs.at(record.plan["epochs"]):
-                if epoch in record.values:
-                    self._rungs_of(record.stage).record(epoch, record.values[epoch])
+            self._ladders.take_up(record.stage, record.plan["epochs"], record.values)
         if record.running and (self.run.trial(record.number) / "architecture.yaml").exists():
             self._queue.append(self._revive(record))
         elif record.running:
@@ -255,7 +263,7 @@ class Core:
         self, trial: Trial, stage: str, text: str, decisions: Decisions, plan: dict[str, Any]
     ) -> Ask:
         number = self.table.next_number()
-        plan.setdefault("seed", _seed(self._seed, number))
+        plan.setdefault("seed", seed_of(self._seed, number))
         self.table.begin(number, stage, decisions, plan, text)
         self._studies.begin(trial, number, plan)
         self._memory.begin(number, plan)
@@ -335,7 +343,10 @@ class Core:
             return True
         live.rungs.add(epoch)
         # trial 0 is what the others are measured against: it runs to its end
-        return self._rungs_of(ask.stage).passes(epoch, value) or ask.number == 0
+        passes = self._ladders.of(ask.stage).passes(epoch, value) or ask.number == 0
+        if passes:
+            self._studies.sync()  # the value that it is promoted by
+        return passes
 
     def _failed(self, live: Live, cause: str, error: str) -> None:
         self.run.log(f"trial {live.ask.number}: {cause}\n{error.rstrip()}")
@@ -364,20 +375,21 @@ class Core:
             epoch=live.epoch, device_seconds=round(live.device_seconds, 3), error=error,
             epoch_seconds=self.table.rows[number]["epoch_seconds"], peak_memory=live.peak_memory,
         )  # fmt: skip
+        self._studies.sync()  # before a checkpoint goes
         self.table.end(number, cause, live.value, live.device_seconds, error)
         self.run.settle(number)
         if cause in ("finished", "stalled") and not self._finals.planned:
             self._finals.reserve()
         if cause in finals.BROKEN and self.stopped is None and self.table.hopeless():
             self._end_search("done", "all trials so far broke down in their first epoch")
-        self._remember()
+        self._remember(sparing=True)
 
     def _suspend(self, live: Live) -> None:
         """Leave the trial RUNNING in the study, its cost booked: it goes on later, or a resume."""
         del self._live[live.ask.number]
         self._queue.append(live)
         self._book(live)
-        self._remember()
+        self._remember(sparing=True)
 
     def _out_of_budget(self, live: Live) -> bool:
         first = live.ask.number == 0 and live.epoch == 0  # without it there is nothing to show
@@ -391,9 +403,6 @@ class Core:
             if full:
                 self._note(full)
             self.interrupt(Disk.CAUSE if full else "interrupted")
-
-    def _rungs_of(self, stage: str) -> Rungs:
-        return self._rungs.setdefault(stage, Rungs())
 
     # --- the end of the search, and the final training ----------------------------------
 
@@ -447,7 +456,7 @@ class Core:
 
     def _begin_final(self, job: finals.Job) -> Ask:
         row, decisions = self.table.rows[job.candidate], self.table.decisions(job.candidate)
-        plan = finals.plan_of(job, row, decisions, _seed(self._seed, 1 << 20, job.seed_index))
+        plan = finals.plan_of(job, row, decisions, seed_of(self._seed, 1 << 20, job.seed_index))
         text = self.table.text(job.candidate)
         begun = self.table.begun_final(job)
         trial = self._studies.ask(finals.STAGE)
@@ -463,9 +472,8 @@ class Core:
         self.notes.append(text)
         self.run.log(text)
 
-    def _remember(self) -> None:
-        self.table.save()
-        self.run.write_stages(self.state())
+    def _remember(self, *, sparing: bool = False) -> None:
+        self._snapshots.write(self.state, sparing=sparing)
 
     def status(self) -> Status:
         """A look for the live view."""
@@ -490,7 +498,3 @@ class Core:
         self.table.save(force=True)
         self.run.write_stages(state)
         return state
-
-
-def _seed(*entropy: int) -> int:
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

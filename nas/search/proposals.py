@@ -317,8 +317,7 @@ class Proposer:
 
     def _begin_stage(self, stage: stages.Stage, before: list[Record] | None = None) -> None:
         self._studies.create(stage.name, stage.record())
-        for record in _carried(before or [], stage):
-            self._studies.carry(stage.name, record, stage.domain)
+        self._studies.carry(stage.name, _carried(before or [], stage), stage.domain)
         self.stages.append(stage)
         self._log(f"stage {stage.name} begins, ranges {stage.ranges()}")
 

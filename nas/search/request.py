@@ -24,7 +24,7 @@ from ..units import parse_budget, parse_seconds, show_bytes
 from . import placement as placing
 from . import storage as storages
 from .faults import RETRIES, TRIAL_TIMEOUT
-from .journal import open_journal
+from .journal import look_over
 from .loadtest import settled_by
 from .machine import Node, device_memory, pick_cluster_device, this_machine
 from .machine import available_cpus as available_cpus
@@ -229,7 +229,7 @@ def _check_again(run: RunDir, request: Request, ray_address: str | None) -> Plac
     except UserError as error:
         raise RunError(f"{run.path / 'request.yaml'}: {error}") from None
     if request.storage == storages.JOURNAL:
-        open_journal(run.journal, mend=False)
+        look_over(run.journal)
     else:
         storages.check(request.storage)
     return place

@@ -77,9 +77,9 @@ def search(
     if before.get("ended") and before["budget"]["asked"] == request.budget:
         return before
     with drivers.driving(run, request):
+        studies = _mended(run, prepared.space, say)  # first: what is damaged stays as it is
         run.forget_stop()
         run.write_request(request)
-        studies = _mended(run, prepared.space, say)
         core = _core(run, prepared, studies, started, before, disk or Disk(run))
         placement = prepared.placement
         run.log(f"search begins: budget {request.budget}, {placement.words()}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Mapping
 
 ETA = 3
 
@@ -54,3 +55,19 @@ class Rungs:
         values = self._values[epoch]
         kept = math.ceil(len(values) / ETA)
         return value >= values[-kept]
+
+
+class Ladders:
+    """The rungs of every stage."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, Rungs] = {}
+
+    def of(self, stage: str) -> Rungs:
+        return self._stages.setdefault(stage, Rungs())
+
+    def take_up(self, stage: str, epochs: int, values: Mapping[int, float]) -> None:
+        """Remember a trial of an earlier session, of that length, by its values."""
+        for epoch in Rungs.at(epochs):
+            if epoch in values:
+                self.of(stage).record(epoch, values[epoch])

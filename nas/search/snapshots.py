@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ..rundir import Status
+from ..rundir import RunDir, Status
 from . import finals
 from .ledger import Ledger
 from .stages import Stage
 from .table import Table
+
+SPARING = 20.0  # times what writing a file took, before it is written again
+
+
+class Writer:
+    """Keeps trials.csv and stages.json up to date: what people read, while the storage is what
+    counts."""
+
+    def __init__(self, run: RunDir, table: Table) -> None:
+        self._run, self._table = run, table
+        self._written, self._cost = float("-inf"), 0.0
+
+    def write(self, state: Callable[[], dict[str, Any]], *, sparing: bool = False) -> None:
+        """`sparing`: left out where both would take over a tenth of the time."""
+        self._table.save()
+        now = time.monotonic()
+        if sparing and now - self._written < SPARING * self._cost:
+            return
+        self._run.write_stages(state())
+        self._written = time.monotonic()
+        self._cost = self._written - now
 
 
 class Asked(Protocol):

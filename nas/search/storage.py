@@ -31,6 +31,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ..errors import StorageError, StorageLost
+from .database import Database, Tables
 from .journal import open_journal
 
 JOURNAL = "journal"
@@ -176,7 +177,8 @@ def _check_file(text: str, file: Path) -> None:
 def open_storage(
     text: str, journal: Path, *, mend: bool = True, tell: Callable[[str], None] | None = None
 ) -> BaseStorage:
-    """The run's storage. `mend` false: for looking only. `tell` hears of trouble on the way.
+    """The run's storage, for the one process that writes it. `mend` false: for looking only.
+    `tell` hears of trouble on the way.
 
     Raises StorageError where it cannot be reached, or was made by another Optuna; RunError for a
     damaged journal.
@@ -194,8 +196,8 @@ def open_storage(
         raise _refused(text, f"{reason} Or name another database with --storage.") from None
     except (SQLAlchemyError, StorageInternalError) as error:
         raise _unusable(text, url, error) from None
-    patient = Patient(storage, shown(text), tell)
-    return _CachedStorage(cast(RDBStorage, patient))
+    kept = cast(RDBStorage, Patient(storage, shown(text), tell))
+    return Database(kept) if mend else _CachedStorage(kept)
 
 
 def _open(url: sqlalchemy.URL) -> RDBStorage:
@@ -221,7 +223,7 @@ def _open(url: sqlalchemy.URL) -> RDBStorage:
 def _tables(url: sqlalchemy.URL) -> RDBStorage:
     address = url.render_as_string(hide_password=False)
     options = _engine_options(url)
-    return RDBStorage(address, engine_kwargs=options, skip_compatibility_check=True)
+    return Tables(address, engine_kwargs=options, skip_compatibility_check=True)
 
 
 def _engine_options(url: sqlalchemy.URL) -> dict[str, Any]:
@@ -295,6 +297,8 @@ class Patient:
     def _call(
         self, name: str, method: Callable[..., Any], words: tuple[Any, ...], named: dict[str, Any]
     ) -> Any:
+        if self.lost is not None:  # waited for already
+            raise self.lost
         began = time.monotonic()
         for failures in itertools.count():
             try:

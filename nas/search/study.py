@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.trial import Trial as Trial  # the core and the proposals hold it, and look not inside
 
 from ..space import Decisions, Hole, Value
+from .database import Database
 from .journal import Journal
 from .rungs import Rungs
 
@@ -84,11 +85,19 @@ class Studies:
         self._owner = dict(owner or {})
         self._studies: dict[str, optuna.Study] = {}
 
-    def together(self) -> contextlib.AbstractContextManager[None]:
-        """What is told inside reaches a journal at once, with one wait for the disk."""
+    def together(self, lasting: bool = True) -> contextlib.AbstractContextManager[None]:
+        """What is told inside reaches the storage at once, with one wait for the disk; or none,
+        where nothing is to follow from it yet (`lasting` false; the outermost counts)."""
         if isinstance(self.storage, Journal):
+            return self.storage.together(lasting)
+        if isinstance(self.storage, Database):
             return self.storage.together()
         return contextlib.nullcontext()
+
+    def sync(self) -> None:
+        """All that was told is on the disk, when this returns: something may follow from it."""
+        if isinstance(self.storage, Journal | Database):
+            self.storage.sync()
 
     def names(self) -> list[str]:
         """The stages that have a study, in the order of their making."""
@@ -161,19 +170,13 @@ class Studies:
         """Have these decisions asked next."""
         self.study(stage).enqueue_trial(dict(decisions))
 
-    def carry(self, stage: str, record: Record, domain: Mapping[str, Hole]) -> None:
-        """Copy an earlier stage's ended trial, whose decisions lie inside `domain`."""
-        ended = TOLD.get(record.cause or "", TrialState.PRUNED)
-        values = {step: value for step, value in record.values.items() if math.isfinite(value)}
-        copy = create_trial(
-            state=ended,
-            value=record.value if ended == TrialState.COMPLETE else None,
-            params=dict(record.decisions),
-            distributions={name: distribution(domain[name]) for name in record.decisions},
-            intermediate_values=values,
-            user_attrs={"carried_from": record.number, "cause": record.cause},
-        )
-        self.study(stage).add_trial(copy)
+    def carry(self, stage: str, records: Sequence[Record], domain: Mapping[str, Hole]) -> None:
+        """Copy an earlier stage's ended trials, whose decisions lie inside `domain`."""
+        copies, study = [_carried(record, domain) for record in records], self.study(stage)
+        if isinstance(self.storage, Database):
+            self.storage.create_new_trials(study._study_id, copies)
+        else:
+            study.add_trials(copies)
 
     def ask(self, stage: str) -> Trial:
         """A new RUNNING trial of the stage."""
@@ -305,6 +308,19 @@ def best_first(records: Sequence[Record]) -> list[Record]:
 
     causes = ("finished", "stalled", "pruned")
     return sorted((r for r in records if r.cause in causes and r.value is not None), key=rank)
+
+
+def _carried(record: Record, domain: Mapping[str, Hole]) -> FrozenTrial:
+    ended = TOLD.get(record.cause or "", TrialState.PRUNED)
+    values = {step: value for step, value in record.values.items() if math.isfinite(value)}
+    return create_trial(
+        state=ended,
+        value=record.value if ended == TrialState.COMPLETE else None,
+        params=dict(record.decisions),
+        distributions={name: distribution(domain[name]) for name in record.decisions},
+        intermediate_values=values,
+        user_attrs={"carried_from": record.number, "cause": record.cause},
+    )
 
 
 def _record(frozen: FrozenTrial, stage: str) -> Record:

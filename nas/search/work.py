@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .study import Trial
 
 
@@ -46,3 +48,8 @@ class Live:
     heard: float = 0.0  # when its worker gave the last sign of life
     peak_memory: float | None = None  # bytes on its device, where they are measured
     rungs: set[int] = field(default_factory=set)  # passed already
+
+
+def seed_of(*entropy: int) -> int:
+    """A seed of its own for these numbers."""
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -56,12 +56,17 @@ class Sizes:
         self._wanted = [size for size in SIZES if size < most]
         self.found: dict[int, dict[str, float]] = {}
         self.search_end: float | None = None
+        self.last_end: float | None = None  # of the trials that ran on then
 
     def __call__(self, simulation: Simulation) -> bool:
         if self._wanted and len(simulation.asked) >= self._wanted[0]:
             self.look(simulation, self._wanted.pop(0))
         if self.search_end is None and simulation.core.stopped is not None:
             self.search_end = simulation.clock.now
+        if self.search_end is not None:
+            running = simulation.core._live.values()
+            if any(live.ask.stage != "final" for live in running):
+                self.last_end = simulation.clock.now
         return False
 
     def look(self, simulation: Simulation, size: int) -> None:
@@ -109,6 +114,29 @@ def shown(run: Path) -> dict[str, float]:
     return found
 
 
+def utilisation(simulation: Simulation, sizes: Sizes) -> dict[str, float]:
+    """Of the part that hands out candidates, and of the whole run: after that part the last
+    candidates run to their ends, and a dozen final trainings, on however many devices.
+
+    `whole_run_at_most`: had the final trainings all begun when the last candidate did.
+    """
+    now, whole = simulation.clock.now, simulation.utilisation()
+    end = now if sizes.search_end is None else sizes.search_end
+    last = max(end, sizes.last_end or end)
+    finals = simulation.core.table.final_rows()
+    longest = max((row["device_seconds"] for row in finals), default=0.0)
+    return {
+        "until_the_search_part_ends": round(simulation.utilisation(end), 4),
+        "whole_run": round(whole, 4),
+        "search_part_seconds": round(end, 1),
+        "last_candidates_seconds": round(last - end, 1),
+        "final_trainings_alone_seconds": round(now - last, 1),
+        "final_trainings": len(finals),
+        "longest_final_training_seconds": round(longest, 1),
+        "whole_run_at_most": round(whole * now / max(end + longest, last), 4),
+    }
+
+
 def measure(budget: str, gpus: int, strategy: str, run: Path) -> dict[str, Any]:
     """One search, with the figures of its driver."""
     simulation = Simulation(
@@ -146,10 +174,7 @@ def measure(budget: str, gpus: int, strategy: str, run: Path) -> dict[str, Any]:
         },
         "seconds_to_take_it_up_again": round(taken_up, 2),
         "virtual_seconds": round(simulation.clock.now, 1),
-        "utilisation": {
-            "until_the_search_part_ends": round(simulation.utilisation(sizes.search_end), 4),
-            "whole_run": round(simulation.utilisation(), 4),
-        },
+        "utilisation": utilisation(simulation, sizes),
         "sizes": sizes.found,
         **shown(run),
     }  # fmt: skip

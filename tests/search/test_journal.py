@@ -15,7 +15,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nas.search.journal import mend_journal, open_journal, torn_bytes
+from nas.errors import RunError
+from nas.search.journal import look_over, mend_journal, open_journal, torn_bytes
 
 
 @pytest.fixture
@@ -144,3 +145,13 @@ def test_the_lock_dies_with_its_process(journal):
             study.set_user_attr("again", 1)
         assert time.monotonic() - began < 10, "Optuna's own lock waits 30 s"
     assert len(trials(journal)) == 3
+
+
+def test_a_look_over_finds_damage_and_no_torn_tail(journal):
+    whole = journal.read_bytes()
+    for content in (whole, whole[:-9], whole + b"\0" * 99, b""):
+        journal.write_bytes(content)
+        look_over(journal)
+    journal.write_bytes(whole.replace(b"\n{", b"\nx{", 1))
+    with pytest.raises(RunError, match=r"line 2 is no record.*put a copy of it back"):
+        look_over(journal)

@@ -409,9 +409,8 @@ class Flaky:
 
 @pytest.mark.parametrize(
     "name",
-    ["create_new_study", "_set_trial_param", "set_trial_user_attr", "set_trial_intermediate_value",
-     "set_trial_state_values", "set_study_user_attr"],
-)  # fmt: skip
+    ["create_new_study", "write", "set_trial_state_values", "set_study_user_attr"],
+)
 def test_an_answer_that_is_lost_does_not_make_a_call_count_twice(tmp_path, name):
     kept = open_storage(f"sqlite:///{tmp_path / 'trials.db'}", Path())
     watched = patient(kept)

@@ -64,6 +64,71 @@ def test_one_wait_for_the_disk(journal, monkeypatch):
     assert len(waits) == 1
 
 
+def fsyncs(monkeypatch, fails=lambda n: False):
+    """A list that grows with every wait for the disk; some of them fail."""
+    waits = []
+
+    def fsync(_):
+        waits.append(1)
+        if fails(len(waits)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return waits
+
+
+def test_what_need_not_last_is_written_at_once_and_waited_for_by_the_next_that_must(
+    journal, monkeypatch
+):
+    study, waits = make(journal), fsyncs(monkeypatch)
+    with study._storage.together(lasting=False):
+        told(study, 1.0)
+    assert [t.value for t in theirs(journal).trials] == [1.0]  # a killed process loses nothing
+    assert not waits
+    study._storage.sync()
+    study._storage.sync()
+    assert len(waits) == 1
+    with study._storage.together(lasting=False):
+        told(study, 2.0)
+        study._storage.sync()
+        assert [t.value for t in theirs(journal).trials] == [1.0, 2.0]
+        assert len(waits) == 2
+        told(study, 3.0)
+    assert len(waits) == 2
+    told(study, 4.0)
+    assert [t.value for t in theirs(journal).trials] == [1.0, 2.0, 3.0, 4.0]
+    assert [t.value for t in study.trials] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_what_need_not_last_is_waited_for_after_a_while(journal, monkeypatch):
+    from nas.search import journal as module
+
+    study, waits = make(journal), fsyncs(monkeypatch)
+    monkeypatch.setattr(module, "LOOSE_SECONDS", 0.0)
+    for n in range(3):
+        with study._storage.together(lasting=False):
+            told(study, float(n))
+    assert len(waits) >= 1
+
+
+def test_what_a_wait_refused_is_written_again_before_the_next(journal, monkeypatch):
+    """After a failed fsync the system may drop what it could not write, and say no more of it."""
+    study = make(journal)
+    fsyncs(monkeypatch, lambda n: n in (1, 2))
+    with study._storage.together(lasting=False):
+        told(study, 1.0)
+    with pytest.raises(OSError):
+        study._storage.sync()
+    content = journal.read_bytes()
+    place = content.index(b'"op_code":4')
+    with journal.open("r+b") as file:  # the system dropped it
+        file.seek(place)
+        file.write(b"\0" * 30)
+    study._storage.sync()
+    assert journal.read_bytes() == content
+    assert [t.value for t in theirs(journal).trials] == [1.0]
+
+
 def test_others_write_between(journal):
     mine, other = make(journal), optuna.load_study(study_name="s", storage=Journal(journal))
     for n in range(4):
