@@ -97,7 +97,7 @@ class Core:
             self._remember()
         if number in self._live:
             live = self._live[number]
-            live.paid_until, live.heard = self.disk.working_seconds(), self._clock()
+            live.paid_until, live.heard = self._working_seconds(), self._clock()
             live.started = True
 
     def on_report(self, number: int, report: Mapping[str, Any]) -> bool:
@@ -280,7 +280,7 @@ class Core:
         return Ask(number, stage, text, plan["epochs"], plan["seed"], folder, known_epoch, stopping)
 
     def _hold(self, live: Live) -> Ask:
-        live.paid_until, live.heard = self.disk.working_seconds(), self._clock()
+        live.paid_until, live.heard = self._working_seconds(), self._clock()
         live.started = live.waiting = False
         self._live[live.ask.number] = live
         return live.ask
@@ -289,12 +289,14 @@ class Core:
 
     def _charge(self, live: Live) -> None:
         """Since its last report; a trial that waits for space on the disk does no work."""
-        now = self.disk.working_seconds()
-        if live.waiting:
-            self.ledger.waiting_seconds += now - live.paid_until
-        else:
-            live.device_seconds += self.ledger.charge(now - live.paid_until)
+        now = self._working_seconds()
+        seconds = now - live.paid_until
+        live.device_seconds += self.ledger.charge(seconds, waiting=live.waiting)
         live.paid_until = now
+
+    def _working_seconds(self) -> float:
+        """The clock, standing still while the driver itself waits for space on the disk."""
+        return self._clock() - self.disk.blocked
 
     def _book(self, live: Live) -> None:
         """With each report, what a running trial has cost: a crash forgets what came after it."""

@@ -54,14 +54,10 @@ class Disk:
         self._say = say or (lambda _: None)
         self._waiting: dict[int, Path] = {}  # trials whose worker cannot write, and what
         self._since: float | None = None
-        self._blocked = 0.0  # seconds that this process has waited in place, its trials with it
+        self.blocked = 0.0  # seconds that this process has waited in place, its trials with it
         self.stopping: Callable[[], bool] = lambda: False
         self.refresh: Callable[[], None] = lambda: None  # the live view, while the driver waits
         self._patience = wait_seconds()
-
-    def working_seconds(self) -> float:
-        """The clock, standing still while this process waits in place: what trials pay by."""
-        return self._clock() - self._blocked
 
     @property
     def notice(self) -> str | None:
@@ -124,7 +120,7 @@ class Disk:
         began = self._clock()
         self.refresh()
         time.sleep(LOOK_SECONDS)
-        self._blocked += self._clock() - began
+        self.blocked += self._clock() - began
 
     def written(self) -> None:
         """A write went through at last."""

@@ -78,8 +78,11 @@ class Ledger:
         bounds = (self.budget.wall_seconds, self.budget.device_seconds, self.budget.epochs)
         return any(bound is not None for bound in bounds)
 
-    def charge(self, seconds: float) -> float:
-        """Book seconds on one slot; returns the device-seconds they cost."""
+    def charge(self, seconds: float, *, waiting: bool = False) -> float:
+        """Book seconds on one slot, those of `waiting` for a disk apart; returns what they cost."""
+        if waiting:
+            self.waiting_seconds += max(0.0, seconds)
+            return 0.0
         cost = max(0.0, seconds) * self.devices_per_trial
         self.device_seconds += cost
         return cost
