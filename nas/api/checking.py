@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import SpaceError
+from ..errors import ShapeError, SpaceError
 from ..space import Architecture, Space, Value, faults_of, fill, find, load
 from ..space.document import Mapping as MappingNode
 from ..space.holes import Hole, quoted
 from .catalogue import shown_image
-from .comparison import MOST_VALUES, Comparison, Finding, warning
+from .comparison import Comparison, Finding, warning
+from .extremes import MOST_VALUES
 from .surveying import Drawn, draws, message_of, misfits, over, price_of, refused
 
 LEVELS = ("error", "warning", "info")
@@ -127,6 +128,8 @@ def _limits(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
     share = sum(not keys for keys in broken) / len(built)
     keys = [key for key in space.limits if key != "latency"]
     tightest = max(keys, key=lambda key: sum(key in found for found in broken), default=None)
+    if share:
+        yield from _always_over(space, built)
     if tightest is None or share > MANY:
         return
     least = min(one.price.limited(tightest) for one in built if one.price is not None)
@@ -143,6 +146,21 @@ def _limits(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
     yield level(where, f"{text}: raise it or make the ranges smaller")
 
 
+def _always_over(space: Space, built: Sequence[Drawn]) -> Iterable[Finding]:
+    """Values of a hole with which every network breaks a limit."""
+    for hole in space.holes:
+        for value, group in _by_value(hole, built).items():
+            broken = [over(one, space.limits) for one in group]
+            if len(group) >= SURE and all(broken):
+                keys = sorted({key for keys in broken for key in keys})
+                words = " and ".join(f"limits.{key}" for key in keys)
+                yield warning(
+                    space.document.where(hole.line),
+                    f"{hole.name} can never be {quoted(value)}: every draw with it breaks {words}; "
+                    "take it out, or raise the limit",
+                )
+
+
 def _shapes(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
     """Draws that do not build: by a rule of the file, with one value of a hole, or at all."""
     if not any(one.misfit for one in drawn) or not space.holes:
@@ -157,7 +175,7 @@ def _shapes(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
         level = _error if share == 1 else warning if share > 1 - FEW else _info
         yield level(_place(space, "scaling", "growth"), text)
     rest = [one for one in drawn if not refused(one)]
-    never = [pair for hole in space.holes for pair in _never_builds(hole, rest)]
+    never = [pair for hole in space.holes for pair in _never_builds(space, hole, rest)]
     for hole, value, fault in never:
         yield warning(
             space.document.where(hole.line),
@@ -174,16 +192,33 @@ def _shapes(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
         yield level(ranked[0][0].where, text + message_of(ranked[0][0]))
 
 
-def _never_builds(hole: Hole, drawn: Sequence[Drawn]) -> Iterable[tuple[Hole, Value, str]]:
+def _never_builds(
+    space: Space, hole: Hole, drawn: Sequence[Drawn]
+) -> Iterable[tuple[Hole, Value, str]]:
     """Values of a hole with which no draw builds, while with others some do."""
-    if (hole.points() or MOST_VALUES + 1) > MOST_VALUES:
-        return
-    by_value: dict[Value, list[Drawn]] = {}
-    for one in drawn:
-        decisions = one.network.decisions or {}
-        if hole.name in decisions:
-            by_value.setdefault(decisions[hole.name], []).append(one)
+    by_value = _by_value(hole, drawn)
     if any(one.price for group in by_value.values() for one in group):
         for value, group in by_value.items():
             if len(group) >= SURE and not any(one.price for one in group):
-                yield hole, value, message_of(misfits(group)[0][0])
+                yield (
+                    hole,
+                    value,
+                    message_of(_nearest(misfits(group), space.document.where(hole.line))),
+                )
+
+
+def _by_value(hole: Hole, drawn: Sequence[Drawn]) -> dict[Value, list[Drawn]]:
+    """The draws with each value of a hole of few; {} of one of many."""
+    found: dict[Value, list[Drawn]] = {}
+    if (hole.points() or MOST_VALUES + 1) > MOST_VALUES:
+        return found
+    for one in drawn:
+        decisions = one.network.decisions or {}
+        if hole.name in decisions:
+            found.setdefault(decisions[hole.name], []).append(one)
+    return found
+
+
+def _nearest(ranked: Sequence[tuple[ShapeError, int]], where: str) -> ShapeError:
+    """The commonest fault of that line; the commonest of all where there is none."""
+    return next((error for error, _ in ranked if error.where == where), ranked[0][0])

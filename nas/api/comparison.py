@@ -9,12 +9,12 @@ from typing import Any
 from ..errors import ShapeError
 from ..models import cost
 from ..models.likeness import same_network
-from ..space import Architecture, Hole, Space, Value, fill
+from ..space import Architecture, Hole, Space, Value
 from ..space.holes import quoted, same
 from .catalogue import image_of, shown_image
+from .extremes import MOST_VALUES, changed, values
 from .surveying import Drawn
 
-MOST_VALUES = 8  # of a hole that are tried
 SPREAD = 4  # networks, from cheap to dear, in which a hole is changed first
 MOST_NETWORKS = 64  # in which it is changed before it counts as dead
 THOROUGH = 4  # of them in which the two are compared to the last digit
@@ -112,11 +112,6 @@ class Comparison:
             found.append((name, value >= hole.default if ranged else value))  # type: ignore[operator]
         return set(combinations(found, 2))
 
-    def changed(self, base: Architecture, **to: Any) -> Architecture:
-        """`base` with decisions changed; what that opens takes its default."""
-        given = {**(base.decisions or {}), **to}
-        return fill(self.space, lambda hole: given.get(hole.name, hole.default))
-
     def alike(self, a: Architecture, b: Architecture, *, thorough: bool = True) -> bool:
         """Whether they are one network; not where one opens other holes, whose defaults alone may
         agree, nor where one does not run: the image is too small, or an operator of the user's
@@ -163,7 +158,7 @@ class Comparison:
                     others = [others[tried % len(others)]]
                 tried += 1
                 for value in others:
-                    yield base, self.changed(base, **{hole.name: value})
+                    yield base, changed(self.space, base, **{hole.name: value})
 
         return tried if self.all_alike(pairs()) else 0
 
@@ -173,7 +168,10 @@ class Comparison:
             return
         for a, b in combinations(hole.options, 2):
             pairs = (
-                (self.changed(base, **{hole.name: a}), self.changed(base, **{hole.name: b}))
+                (
+                    changed(self.space, base, **{hole.name: a}),
+                    changed(self.space, base, **{hole.name: b}),
+                )
                 for base in self.networks(hole)
             )
             if self.all_alike(pairs):
@@ -189,7 +187,7 @@ class Comparison:
             for base in self.networks(a, b):
                 x, y = (base.decisions or {})[a.name], (base.decisions or {})[b.name]
                 if not same(x, y):
-                    yield base, self.changed(base, **{a.name: y, b.name: x})
+                    yield base, changed(self.space, base, **{a.name: y, b.name: x})
 
         found = list(islice(pairs(), SWAPPED))
         if all(self.cost_alike(*pair) for pair in found) and self.all_alike(found):
@@ -198,17 +196,6 @@ class Comparison:
                 f"{a.name} and {b.name} can be swapped without changing the network, so that "
                 "every network counts twice: tie one to the other with !same, or take one out",
             )
-
-
-def values(hole: Hole) -> list[Any]:
-    """Some of what a hole can be, its ends among them."""
-    points = hole.points()
-    if points is None:
-        return [hole.low, hole.high, hole.default]
-    if points <= MOST_VALUES:
-        return [hole.at(index) for index in range(points)]
-    steps = MOST_VALUES - 1
-    return [hole.at(round(k * (points - 1) / steps)) for k in range(MOST_VALUES)]
 
 
 def _network_of(network: Architecture) -> tuple[tuple[str, Value], ...]:

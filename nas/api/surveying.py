@@ -16,6 +16,7 @@ from ..models.tally import Misfit
 from ..space import Architecture, Space, count, draw, fill, load
 from ..train.recipe import Recipe
 from .catalogue import image_of, quantile, shown_image
+from .extremes import furthest
 
 DRAWS = 2000
 FIGURES = ("params", "macs", "memory")
@@ -81,7 +82,7 @@ def survey(
             key: _distribution([getattr(one.price, key) for one in built]) for key in FIGURES
         },
         "default": None if default.price is None else network_figures(default),
-        **_ends(built if default.price is None else [*built, default]),
+        **_ends(space, image, built if default.price is None else [*built, default]),
     }
 
 
@@ -149,15 +150,21 @@ def network_figures(drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def _ends(built: Sequence[Drawn]) -> dict[str, Any]:
-    """The smallest and the largest network of the draws and the default, by parameters."""
+def _ends(space: Space, image: Mapping[str, Any], built: Sequence[Drawn]) -> dict[str, Any]:
+    """The smallest and the largest network that the draws lead to, by parameters."""
     if not built:
         return {"smallest": None, "largest": None}
-    by_params = sorted(built, key=lambda one: (one.price.params, one.price.macs))  # type: ignore[union-attr]
-    return {
-        "smallest": network_figures(by_params[0]),
-        "largest": network_figures(by_params[-1]),
-    }
+    by_size = sorted(built, key=lambda one: _size(one) or (0, 0))
+
+    def end(start: Drawn, sign: int) -> dict[str, Any]:
+        found = furthest(space, start.network, lambda one: _size(price_of(one, image)), sign)
+        return network_figures(price_of(found, image))
+
+    return {"smallest": end(by_size[0], -1), "largest": end(by_size[-1], 1)}
+
+
+def _size(one: Drawn) -> tuple[int, int] | None:
+    return None if one.price is None else (one.price.params, one.price.macs)
 
 
 def _distribution(values: Sequence[int]) -> dict[str, Any]:

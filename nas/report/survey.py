@@ -37,9 +37,9 @@ def _show_facts(console: Console, found: Mapping[str, Any]) -> None:
     drawn = f"{found['draws']:,} draws"
     grid = facts_grid()
     grid.add_row("file", near(found["file"]))
-    grid.add_row(
-        "size", f"{many(found['architectures'])} architectures, {len(found['holes'])} holes"
-    )
+    number = found["architectures"]
+    exact = many(None) if number is None else f"{number:,}"
+    grid.add_row("size", f"{exact} architectures, {counted(len(found['holes']), 'hole')}")
     grid.add_row("images", image_words(found["input"]))
     grid.add_row("builds", f"{_percent(found['builds'])} of {drawn} (seed {found['seed']})")
     for misfit in found["misfits"]:
@@ -93,7 +93,7 @@ def _show_ends(console: Console, found: Mapping[str, Any]) -> None:
         console,
         "Ends",
         table,
-        "by parameters, of the draws and the default",
+        "by parameters: from the draws on, hole by hole, within the limits or not",
     )
 
 
