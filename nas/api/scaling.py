@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,9 @@ def train_grid(
     else:
         write_text(space, _space(work))
         run = search(
-            space, data=data, budget=budget, run_dir=grid, strategy="random", view=view, **options
-        )
+            space, data=data, budget=budget, run_dir=grid, strategy="random", view=view,
+            first=[_decisions(point) for point, _ in _affordable(work)], **options,
+        )  # fmt: skip
     rows = trained(run)
     if not rows:
         raise NasError(
@@ -114,6 +115,16 @@ def train_grid(
             "larger --budget"
         )
     return run, rows
+
+
+def untrained(work: Scaling, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The points of the grid that are not among `rows` of `trained`."""
+    done = {ratios_of(row) for row in rows}
+    return [point._asdict() for point, _ in _affordable(work) if point not in done]
+
+
+def _decisions(point: Ratios) -> dict[str, float]:
+    return {f"scaling.{name}": value for name, value in point._asdict().items()}
 
 
 def ratios_of(row: Mapping[str, Any]) -> Ratios:

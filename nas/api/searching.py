@@ -60,6 +60,7 @@ def search(
     plugins: Sequence[str | Path] | None = None,
     storage: str | None = None,
     deterministic: bool | None = None,
+    first: Sequence[Mapping[str, Any]] | None = None,
     view: View | None = None,
     started: float | None = None,
 ) -> Run:
@@ -79,6 +80,8 @@ def search(
     storage    "journal" (a file in the run folder), "sqlite:///trials.db" or
                "postgresql+psycopg://user@host/database", which several runs may share
     deterministic  refuse what a GPU computes differently from time to time; slower
+    first      decisions of the space (holes left out are drawn) that a new search tries before it
+               draws any, behind the default network
     view       called now and then with a Status while the search runs
     started    on time.monotonic's clock: where wall-clock budgets begin; None: now
 
@@ -93,11 +96,12 @@ def search(
         "trial_timeout": trial_timeout,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
+    firsts = {} if first is None else {"first": first}
     started = time.monotonic() if started is None else started  # what auto measures is paid for
     if resume is not None:
         session = reopen(resume, budget, {"space": space, "data": data, "run_dir": run_dir} | asked)
     else:
-        session = begin(prepare(space, data, budget, **asked), run_dir)
+        session = begin(prepare(space, data, budget, **asked, **firsts), run_dir)
     run = carry_out(session, view=view, started=started)
     found = run.summary
     if found["best"] is None and found["stopped"] != "interrupted":

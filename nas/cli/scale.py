@@ -70,6 +70,11 @@ def scale(
             if value is not None
         }
         point = None if ratios is None else scaling.parse_ratios(ratios)
+        if not dry_run and point is None and (data is None or budget is None):
+            raise UserError(
+                "what the grid is to be trained on is missing: give --data and --budget, or known "
+                "ratios (--ratios 1.2,1.1,1.15), or --dry-run to price it only"
+            )
         work = scaling.prepare(architecture, image, batch=batch, macs=macs)
         found: dict[str, Any] = scaling.plan(work)
         _show_plan(screen, found)
@@ -79,9 +84,10 @@ def scale(
                 "seed": seed, "device": device, "trials_at_once": trials_at_once,
                 "plugins": plugin,
             }  # fmt: skip
-            if point is None:
+            if point is None and data is not None and budget is not None:
                 found |= _train(screen, work, data, budget, folder, options)
                 point = scaling.ratios_of(found["trained"][0])
+            assert point is not None
             found["files"] = scaling.write_files(work, point, folder, phi)
             _show_files(screen, point, found["files"])
         if as_json:
@@ -89,16 +95,11 @@ def scale(
 
 
 def _train(
-    screen: Console, work: Scaling, data: str | None, budget: str | None, folder: Path,
+    screen: Console, work: Scaling, data: str, budget: str, folder: Path,
     options: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Train the grid, with the live view of a search."""
-    if data is None or budget is None:
-        raise UserError(
-            "what the grid is to be trained on is missing: give --data and --budget, or known "
-            "ratios (--ratios 1.2,1.1,1.15), or --dry-run to price it only"
-        )
-    from ..api.scaling import train_grid
+    from ..api.scaling import train_grid, untrained
     from ..report.live import watching
     from ..report.scaling import show_trained
 
@@ -107,8 +108,9 @@ def _train(
         run, rows = train_grid(
             work, data=data, budget=budget, out=folder, view=view, started=STARTED, **options
         )
-    show_trained(screen, rows)
-    return {"run": str(run.path), "trained": rows}
+    left = untrained(work, rows)
+    show_trained(screen, rows, left, budget)
+    return {"run": str(run.path), "trained": rows, "untrained": left}
 
 
 def _show_plan(screen: Console, found: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,7 +79,7 @@ def train(
         "params": done.params,
         "macs": done.macs,
     }
-    _show_result(screen, found)
+    _show_result(screen, found, plugin or [])
     if as_json:
         print_json(found)
 
@@ -119,7 +120,7 @@ def _show_epoch(screen: Console, report: Mapping[str, Any]) -> None:
     )
 
 
-def _show_result(screen: Console, found: Mapping[str, Any]) -> None:
+def _show_result(screen: Console, found: Mapping[str, Any], plugged: Sequence[Path]) -> None:
     from ..report.words import near, percent
     from ..units import show_amount
 
@@ -129,4 +130,5 @@ def _show_result(screen: Console, found: Mapping[str, Any]) -> None:
         f"{found['epochs']} epochs, {show_amount(found['params'])} parameters"
     )
     screen.print(f"saved {file} and its weights beside it", soft_wrap=True)
-    screen.print(f"next: nas predict {file} IMAGE…", soft_wrap=True)
+    options = "".join(f" --plugin {shlex.quote(near(str(path)))}" for path in plugged)
+    screen.print(f"next: nas predict {shlex.quote(file)}{options} IMAGE…", soft_wrap=True)

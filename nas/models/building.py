@@ -33,5 +33,5 @@ def build(
         return walk(architecture, classes, Tally(channels, height, width), make=True, resize=resize)
     except ShapeError as error:
         raise with_fitting_size(
-            error, architecture, classes, channels, (height, width)
+            error, architecture, classes, channels, (height, width), resize
         ) from error.__cause__

@@ -79,8 +79,12 @@ def with_fitting_size(
     classes: int,
     channels: int,
     size: tuple[int, int],
+    resize: tuple[int, int] | None,
 ) -> ShapeError:
-    """The error, and where a larger image would help, the smallest square one that fits."""
+    """The error, and where a larger image would help, the smallest square one that fits.
+
+    resize  what images of `size` are resampled to first
+    """
     if not (isinstance(error.__cause__, Misfit) and error.__cause__.small):
         return error
 
@@ -100,7 +104,7 @@ def with_fitting_size(
     while high <= LARGEST_TRIED and not fits(high):
         low, high = high, 2 * high
     remedy = error.__cause__.remedy
-    text = f"{error}; the image is {size[0]}x{size[1]}"
+    text = f"{error}; the image is {size[0]}x{size[1]}{_by_scaling(architecture, resize)}"
     if high > LARGEST_TRIED:  # a network for one size alone, such as LeNet-5's 32
         high = next((side for side in range(1, MOST_SCANNED) if fits(side)), high)
         if high < MOST_SCANNED:
@@ -111,6 +115,14 @@ def with_fitting_size(
         low, high = (low, middle) if fits(middle) else (middle, high)
     text += f": at least {high}x{high} fits, or {remedy}"
     return _with_place(text, error)
+
+
+def _by_scaling(architecture: Architecture, resize: tuple[int, int] | None) -> str:
+    """What the file's own scaling has to do with the image, in words."""
+    if not architecture.scaling:
+        return ""
+    brought = f"brings it to {resize[0]}x{resize[1]}" if resize else "is carried out"
+    return f" (the scaling of {architecture.section_where('scaling')} {brought})"
 
 
 def _with_place(text: str, error: ShapeError) -> ShapeError:

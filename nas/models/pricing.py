@@ -125,7 +125,7 @@ def priced(
     try:
         walk(architecture, classes, tally, on_row=on_row, resize=resize, walker=walker)
     except ShapeError as error:
-        raise with_fitting_size(error, architecture, classes, *image) from error.__cause__
+        raise with_fitting_size(error, architecture, classes, *image, resize) from error.__cause__
     memory = memory_by_image(tally) * batch + memory_by_weight(tally, architecture.recipe)
     return Cost(
         tally.params, tally.macs, tally.activations, memory, batch, tuple(rows), tally.side_params

@@ -226,7 +226,9 @@ class Tally:
         self.height = _slide(height, kernel_h, stride_h, dilation, pad_h, ceil)
         self.width = _slide(width, kernel_w, stride_w, dilation, pad_w, ceil)
         if self.height < 1 or self.width < 1 or height < stride_h or width < stride_w:
-            raise Misfit(_window_fault(height, width, kernel, stride, padding), small=True)
+            fits = self.height >= 1 and self.width >= 1
+            said = _window_fault(height, width, kernel, stride, padding, fits=fits)
+            raise Misfit(said, small=True, remedy=_remedy(height, width, kernel, stride))
         self.view_h += dilation * (kernel_h - 1) * self.jump_h
         self.view_w += dilation * (kernel_w - 1) * self.jump_w
         self.jump_h *= stride_h
@@ -337,9 +339,11 @@ def groups_fault(groups: int, before: int, channels: int) -> str:
     )
 
 
-def _window_fault(height: int, width: int, kernel: Any, stride: Any, padding: Any) -> str:
-    step_h, step_w = (stride, stride) if stride.__class__ is int else stride
-    if height < step_h or width < step_w:
+def _window_fault(
+    height: int, width: int, kernel: Any, stride: Any, padding: Any, *, fits: bool
+) -> str:
+    """`fits`: the window does, and its stride does not."""
+    if fits:
         return (
             f"its input is {height}x{width}, which stride {_text(stride)} would bring under one "
             "pixel"
@@ -348,6 +352,14 @@ def _window_fault(height: int, width: int, kernel: Any, stride: Any, padding: An
         f"its input is {height}x{width}, too small for kernel {_text(kernel)}, "
         f"stride {_text(stride)}, padding {_text(padding)}"
     )
+
+
+def _remedy(height: int, width: int, kernel: Any, stride: Any) -> str:
+    """What would make a window fit, beside a larger image."""
+    largest = max(kernel) if kernel.__class__ is not int else kernel
+    if stride not in (1, (1, 1), [1, 1]) or largest <= 1:
+        return "take out a stride or a pool"
+    return "take a smaller kernel or padding: same, or fewer strides and pools before it"
 
 
 def _join_fault(ends: list[Place], how: str) -> str:

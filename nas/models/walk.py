@@ -140,6 +140,9 @@ class Walk:
                 self._places[row.name] = self._tally.place()
         except Misfit as misfit:
             message = f"row {row.name!r} ({row.operator.name}): {misfit}"
+            if self._architecture.scaling and not misfit.small:  # with the image's size, else
+                where = self._architecture.section_where("scaling")
+                message += f" (the scaling of {where} is carried out)"
             raise ShapeError(message, self._architecture.where(*row.at)) from misfit
 
     def _repeat(self, row: Row, children: Children) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from ..units import show_amount, show_bytes
 from .layout import plain_table, section
@@ -47,8 +48,10 @@ def show_series(console: Console, title: str, rows: Sequence[Row]) -> None:
     section(console, title, table)
 
 
-def show_trained(console: Console, rows: Sequence[Row]) -> None:
-    """What the trained points of the grid came to, the best first."""
+def show_trained(
+    console: Console, rows: Sequence[Row], untrained: Sequence[Row], budget: str
+) -> None:
+    """What the trained points of the grid came to, the best first; which were not trained."""
     table = plain_table(("", "alpha", "beta", "gamma", "validation", "epochs", "macs"))
     for place, row in enumerate(rows):
         ratios = (f"{row[name]:.3g}" for name in ("alpha", "beta", "gamma"))
@@ -56,6 +59,15 @@ def show_trained(console: Console, rows: Sequence[Row]) -> None:
         value, epochs = percent(row["validation"]), str(row["epochs"])
         table.add_row(mark, *ratios, value, epochs, show_amount(row["macs"]))
     section(console, "Trained points, best first", table)
+    if not untrained:
+        return
+    names, of = ("alpha", "beta", "gamma"), len(rows) + len(untrained)
+    points = ", ".join("/".join(f"{row[name]:g}" for name in names) for row in untrained)
+    said = (
+        f"the budget of {budget} trained {len(rows)} of {of} points; not {points}: the same "
+        "command with a larger --budget goes on"
+    )
+    console.print(Text.assemble(("Note ", "bold"), said), style="yellow")
 
 
 def _figures(row: Row) -> tuple[str, ...]:

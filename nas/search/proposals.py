@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,7 +58,7 @@ class Proposer:
     """Draws candidates for one search. `price` raises ShapeError for what cannot be built.
 
     `memory` bounds what the device holds, by what is known of it now; what needs more is refused
-    as over a limit.
+    as over a limit. `first`: decisions that the coarse stage tries before any are drawn.
     """
 
     def __init__(
@@ -72,7 +72,9 @@ class Proposer:
         seed: int,
         log: Callable[[str], None],
         memory: Memory | None = None,
+        first: Sequence[Decisions] = (),
     ) -> None:
+        self._first, self._enqueued = first, 0  # in the coarse stage, not yet asked
         self._space, self._studies, self._ledger, self._table = space, studies, ledger, table
         self._price, self._seed, self._log = price, seed, log
         self._limits, self._memory = dict(space.limits), memory or Memory(None)
@@ -87,8 +89,8 @@ class Proposer:
         self._misfit = ""  # what was said last
         self.stages: list[stages.Stage] = []
         self.why_ended: str | None = None
-        first = fill(space, space.default()) if isinstance(space, Space) else space
-        self.default_epochs = Recipe.from_mapping(first.recipe).epochs  # of trial 0
+        own = fill(space, space.default()) if isinstance(space, Space) else space
+        self.default_epochs = Recipe.from_mapping(own.recipe).epochs  # of trial 0
 
     @property
     def stage(self) -> stages.Stage:
@@ -101,15 +103,20 @@ class Proposer:
             self.stages.append(stages.Stage.from_record(record, self._holes))
         if not self.stages:
             self._begin_stage(stages.coarse(self._holes))
-            self._studies.enqueue("coarse", self._default())
+            own = self._default()
+            for decisions in (own, *(each for each in self._first if each != own)):
+                self._studies.enqueue("coarse", decisions)
             self._studies.finish_creating("coarse")
+        if self.stage.name == "coarse":
+            self._enqueued = len(self._studies.waiting("coarse"))
 
     def see_pace(self, epoch_seconds: float) -> None:
         """Trial 0's first epoch is measured: a small budget gets shorter coarse trials."""
         left = self._ledger.search_epochs(epoch_seconds)
         if len(self.stages) > 1 or not self._holes or left is None:
             return
-        stage = stages.shortened(self.stage, self.default_epochs, left)
+        wanted = max(stages.WANTED, self._enqueued + 1)
+        stage = stages.shortened(self.stage, self.default_epochs, left, wanted)
         if stage is not self.stage:
             self.stages[0] = stage
             self._studies.study(stage.name).set_user_attr("stage", stage.record())
@@ -169,6 +176,7 @@ class Proposer:
         self._maybe_next_stage()
         while self.why_ended is None:
             with self._studies.together():
+                self._enqueued = max(0, self._enqueued - 1)
                 candidate = self._consider(self._studies.ask(self.stage.name))
             if candidate is not None:
                 return candidate
@@ -295,7 +303,7 @@ class Proposer:
 
     def _maybe_next_stage(self) -> None:
         share = self._ledger.search_share()
-        if share < self.stage.until or self.stage.until >= 1.0 or not self._holes:
+        if self._enqueued or share < self.stage.until or self.stage.until >= 1.0 or not self._holes:
             return
         records = list(self._studies.records(self.stage.name))
         ranked = best_first(records)

@@ -15,7 +15,7 @@ from ..errors import RunError, SpaceError, UserError
 from ..models import cost
 from ..plugins import load_plugins
 from ..rundir import Request, RunDir
-from ..space import Architecture, Space, fill, find, parse, shipped
+from ..space import Architecture, Decisions, Space, fill, find, parse, shipped
 from ..space import load as load_space
 from ..space.constants import set_constants
 from ..space.document import compose
@@ -36,12 +36,16 @@ from .strategies import STRATEGIES
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request whose every word has been checked, with what it names."""
+    """A request whose every word has been checked, with what it names.
+
+    first  decisions that are tried before others are drawn, behind trial 0
+    """
 
     request: Request
     space: Space | Architecture
     data: ImageData
     placement: Placement
+    first: Sequence[Decisions] = ()
 
 
 def prepare(
@@ -63,10 +67,12 @@ def prepare(
     plugins: Sequence[str | Path] = (),
     storage: str = storages.JOURNAL,
     deterministic: bool = False,
+    first: Sequence[Decisions] = (),
     starter: Starter | None = None,
 ) -> Prepared:
     """Check everything that was asked, before a folder or a GPU is touched. Raises UserError.
 
+    first    decisions of the space that are tried before others are drawn, behind trial 0
     starter  of the processes that `auto` measures with, begun already
     """
     load_plugins(plugins)
@@ -106,7 +112,7 @@ def prepare(
         retries=_retries(retries),
         trial_timeout=parse_timeout(trial_timeout),
     )  # fmt: skip
-    return Prepared(request, loaded, images, place)
+    return Prepared(request, loaded, images, place, tuple(first))
 
 
 def _check_words(budget: str, strategy: str, keep: str, seed: object) -> None:

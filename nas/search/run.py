@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +23,7 @@ import torch
 from ..models import cost
 from ..plugins import read_plugin
 from ..rundir import Request, RunDir, Status
-from ..space import Architecture, Space, fill
+from ..space import Architecture, Decisions, Space, fill
 from ..train.recipe import Recipe
 from ..units import parse_budget
 from . import claims, drivers, minimum, pilot, stages
@@ -201,6 +201,7 @@ def _core(
         run, prepared.request, prepared.space, price=price, clock=time.monotonic,
         started=started, before=before, device_bytes=prepared.placement.memory,
         slots=prepared.placement.trials_at_once, disk=disk, studies=studies,
+        first=prepared.first,
     )  # fmt: skip
 
 
@@ -218,6 +219,7 @@ def assemble(
     studies: Studies | None = None,
     disk: Disk | None = None,
     say: Callable[[str], None] = lambda _: None,
+    first: Sequence[Decisions] = (),
 ) -> Core:
     """A session's core with its parts: what a real backend and the simulated one drive.
 
@@ -225,6 +227,7 @@ def assemble(
     slots    of the placement; None: as requested
     device_bytes  of memory on a trial's device; None: not known
     studies  instead of those in the run folder
+    first    decisions that a new search tries first
     say      hears what an earlier session's death had damaged, and was mended
     """
     spent = before.get("budget", {})
@@ -243,7 +246,7 @@ def assemble(
     memory = Memory(device_bytes)
     proposer = Proposer(
         space=space, studies=studies, ledger=ledger, table=table,
-        price=price, seed=request.seed, log=run.log, memory=memory,
+        price=price, seed=request.seed, log=run.log, memory=memory, first=first,
     )  # fmt: skip
     return Core(
         run=run, studies=studies, proposer=proposer, ledger=ledger, table=table,

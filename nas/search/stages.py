@@ -81,14 +81,14 @@ def coarse(holes: Sequence[Hole]) -> Stage:
     return Stage("coarse", COARSE_FRACTION, COARSE_UNTIL, {hole.name: hole for hole in holes})
 
 
-def shortened(stage: Stage, full: int, epochs_left: float) -> Stage:
+def shortened(stage: Stage, full: int, epochs_left: float, wanted: int = WANTED) -> Stage:
     """The coarse stage with shorter trials, where `epochs_left` for the search hold too few.
 
     What ten trials of 5 epochs tell of a space is less than what twenty of 2 do. No shorter than
     one epoch; `full`: epochs of trial 0's final training, which stay as they are.
     """
     length, held = stage.epochs(full), epochs_left * stage.until
-    while length > 1 and held / Rungs.average(length) < WANTED:
+    while length > 1 and held / Rungs.average(length) < wanted:
         length -= 1
     return stage if length == stage.epochs(full) else replace(stage, fraction=length / full)
 

@@ -41,6 +41,12 @@ def find(source: str | Path) -> Path:
         candidate = folder / f"{word}.yaml"
         if candidate.is_file():
             return candidate
+    if word and path.exists():
+        what = "a folder" if path.is_dir() else "no file of that kind"
+        raise UserError(
+            f"{word} is {what}: a space or network is named by a word, or by a file that ends in "
+            f"{', '.join(ENDINGS)}"
+        )
     raise UnknownName("space or network", word, _names())
 
 

@@ -75,7 +75,8 @@ def _check_fixed(document: Document, setting: Setting, value: Any, label: str, n
     unknown = value.keys() - setting.fields.keys() if isinstance(value, dict) else ()
     if inside and not unknown:
         return
-    shown = "" if isinstance(value, list | dict) else f" is {quoted(value)}, which"
+    text = repr(value) if isinstance(value, float) and value.is_integer() else quoted(value)
+    shown = "" if isinstance(value, list | dict) else f" is {text}, which"
     raise document.fault(f"{label}{shown} {fault}{_meant(setting, value)}", node)
 
 

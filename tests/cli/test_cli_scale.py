@@ -66,8 +66,13 @@ def test_the_grid_is_trained_and_the_best_point_written(nas, small, tmp_path):
     assert rows == sorted(rows, key=lambda row: (-row["epochs"], -row["validation"], row["macs"]))
     point = {key: best[key] for key in ("alpha", "beta", "gamma")}
     assert toolkit.load(told.json["files"][0]["file"]).scaling == {"phi": 1, **point}
-    again = nas(*words, "--budget", "3trials")  # finished: nothing is trained again
-    assert again.code == 0 and again.json["trained"] == rows
+    grid = len(told.json["grid"])
+    assert len(rows) == 3 and len(told.json["untrained"]) == grid - 3
+    assert f"trained 3 of {grid} points; not " in " ".join(told.err.split())
+    whole = nas(*words, "--budget", f"{grid}trials")  # goes on
+    assert len(whole.json["trained"]) == grid and whole.json["untrained"] == []
+    again = nas(*words, "--budget", f"{grid}trials")  # finished: nothing is trained again
+    assert again.code == 0 and again.json["trained"] == whole.json["trained"]
 
 
 @pytest.mark.parametrize(

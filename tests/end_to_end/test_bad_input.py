@@ -188,7 +188,7 @@ DATA = {
     "no image": ("data/nothing.npz", r"x_train: the shape \(0, 1, 8, 8\) holds no pixel"),
     "flat images": ("data/flat.npz", r"shape \(40, 64\), but images are \(N, H, W\)"),
     "pixels over 255": ("data/wide.npz", r"pixels go from 0 to 2295, but whole numbers must be 0 to 255"),
-    "image too small": ("data/small.npz", r"tiny.yaml:\d+: row 'pool2' .*the image is 2x2: at least 4x4 fits"),
+    "image too small": ("data/small.npz", r"tiny.yaml:\d+: row 'conv1' .*kernel 3x3 is larger than the image; the image is 2x2: at least 4x4 fits"),
 }  # fmt: skip
 
 HOLES = {
@@ -211,7 +211,7 @@ NETWORKS = {
     "train on no data": ("train nets/plain.yaml --data digit", r"did you mean 'digits'\?"),
     "describe nothing": ("describe resnet_cell", r"unknown space or network 'resnet_cell'; did you mean 'resnet_cells'\?"),
     "describe for no pixels": ("describe tiny --size 0", r"nas describe: --size 0 must be at least 1"),
-    "describe for few pixels": ("describe tiny --size 1", r"tiny.yaml:\d+: row 'pool1' .*at least 4x4 fits"),
+    "describe for few pixels": ("describe tiny --size 1", r"tiny.yaml:\d+: row 'conv1' .*at least 4x4 fits"),
     "describe with a fault": ("describe tiny --set recipe.epoch=3", r"did you mean 'epochs'\?"),
     "weights of another network": (f"{TEST} --weights nets/other.pt", r"nets/other.pt is of another network: at a.conv.weight it has \(24, 1, 3, 3\), the network \(8, 1, 3, 3\); name the weights"),
     "weights that are text": (f"{TEST} --weights nets/text.pt", r"nets/text.pt cannot be read: it holds no weights, or is truncated; name a state_dict"),
