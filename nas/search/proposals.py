@@ -29,6 +29,7 @@ LEAST_TRAINED = 6  # trials of a stage before its ranges are narrowed
 SAMPLE = 1000  # plain draws for that
 MANY_REFUSED = 20  # draws, from which the end of a search says so
 GIVE_UP_AFTER = 1000  # misfits in a row, however many plain draws fit
+MOST_LOGGED = 20  # misfits that differ in their words
 MOST_AHEAD = 8  # candidates that are drawn before there is a slot for them
 CARRIED = 250  # trials that a stage carries over: as many as its sampler is fitted on
 
@@ -52,6 +53,11 @@ class Candidate:
     architecture: Architecture
     decisions: Decisions
     plan: dict[str, Any]
+
+    @property
+    def parts(self) -> tuple[Trial, str, str, Decisions, dict[str, Any]]:
+        """What a trial begins with; the network as text."""
+        return self.trial, self.stage, self.architecture.text, self.decisions, self.plan
 
 
 class Proposer:
@@ -87,6 +93,7 @@ class Proposer:
         self._refused: Counter[str] = Counter()  # by the limit that was broken most
         self._misfits: Counter[str] = Counter()  # shapes that do not fit, by what was said
         self._misfit = ""  # what was said last
+        self.halted: Callable[[], bool] = lambda: False  # whether the search is told to stop
         self.stages: list[stages.Stage] = []
         self.why_ended: str | None = None
         own = fill(space, space.default()) if isinstance(space, Space) else space
@@ -143,7 +150,10 @@ class Proposer:
         self._kept.clear()
 
     def propose(self) -> Candidate | None:
-        """The next candidate; None where the search is at its end, `why_ended` says why."""
+        """The next candidate; None where the search is at its end, `why_ended` says why.
+
+        None without `why_ended`: it was told to stop, or the budget ended, while it drew.
+        """
         while self._ready:
             candidate = self._ready.popleft()
             excess = self._memory.excess(candidate.plan["memory"])
@@ -174,13 +184,17 @@ class Proposer:
 
     def _draw(self) -> Candidate | None:
         self._maybe_next_stage()
-        while self.why_ended is None:
+        while self.why_ended is None and not self._broken_off():
             with self._studies.together():
                 self._enqueued = max(0, self._enqueued - 1)
                 candidate = self._consider(self._studies.ask(self.stage.name))
             if candidate is not None:
                 return candidate
         return None
+
+    def _broken_off(self) -> bool:
+        """Whether to draw no more. A draw may take long: a plug-in that hangs is waited for."""
+        return self.halted() or (bool(self._table.rows) and self._ledger.search_over())
 
     def refusals(self) -> list[str]:
         """What to say at the end of draws that were refused in this session."""
@@ -248,7 +262,7 @@ class Proposer:
             return over
         self._refuse(self.stage.name, trial, over)
         if over[0] == "shape":
-            if not self._misfits:
+            if self._misfit not in self._misfits and len(self._misfits) < MOST_LOGGED:
                 self._log(f"refused: {self._misfit}")
             self._misfits[self._misfit] += 1
         self._streak["infeasible"] += 1
@@ -287,6 +301,8 @@ class Proposer:
         source = random.Random(self._seed + self._table.infeasible)
         broken: Counter[str] = Counter()
         for _ in range(SAMPLE):
+            if self._broken_off():
+                return
             over = self._excess(fill(self._space, draw(self._space, source)))
             if isinstance(over, tuple):
                 broken[over[0]] += 1
