@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from .. import plugins
 from ..errors import NasError, words_of
+from . import sight
 from .tally import Misfit, Place, Tally
 
 MOST_REMEMBERED = 10_000
@@ -28,9 +29,22 @@ MOST_WORDS = 1000  # characters of what a user's code raises
 View = tuple[int, int]  # (height, width) in pixels of the operator's input
 
 
+class MeasuredLayer(NamedTuple):
+    """A layer with weights; `params` with its bias, `weights` without."""
+
+    kind: str
+    shape: tuple[int, ...]
+    params: int
+    macs: int
+    activations: int
+    weights: int
+
+
 @dataclass(frozen=True)
 class Measured:
-    """What one application adds to a Tally. `view` in pixels of its input."""
+    """What one application adds to a Tally. `view` in pixels of its input; `depth`: weight layers
+    on the longest path.
+    """
 
     shape: tuple[int, ...]
     params: int
@@ -40,6 +54,8 @@ class Measured:
     kept: int
     largest: int
     view: View
+    depth: int
+    layers: tuple[MeasuredLayer, ...]
 
 
 @dataclass(frozen=True)
@@ -251,7 +267,7 @@ def _measure(module: Callable[..., nn.Module], question: Question) -> Measured:
         with torch.device("meta"):
             model = module(**question.known, **question.settings).eval()
             images = [torch.empty(1, *shape) for shape in question.shapes]
-        with torch.no_grad(), _Watch(*images) as watch:
+        with torch.no_grad(), _Watch(model, *images) as watch:
             made = model(*images)
         if not isinstance(made, Tensor) or made.dim() not in (2, 4) or made.shape[0] != 1:
             of = isinstance(made, Tensor)
@@ -269,6 +285,8 @@ def _measure(module: Callable[..., nn.Module], question: Question) -> Measured:
             kept=watch.kept,
             largest=watch.largest,
             view=watch.view_of(made),
+            depth=watch.depth_of(made),
+            layers=tuple(watch.layers),
         )
 
 
@@ -278,18 +296,27 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     macs         multiply-adds of convolutions and matrix products
     activations  output values of convolutions
     kept         values of all that was made: what training may have to keep, at the most
+    layers       convolutions and products with weights, in their order
     """
 
-    def __init__(self, images: Tensor, *previous: Tensor) -> None:
+    def __init__(self, model: nn.Module, images: Tensor, *previous: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs = self.activations = self.kept = 0
         self.largest = images.numel()
-        self._height, self._width = images.shape[2:] if images.dim() == 4 else (1, 1)
-        self._views: dict[int, View] = {id(each): (1, 1) for each in (images, *previous)}
+        self.layers: list[MeasuredLayer] = []
+        self._eye = sight.Eye(*(images.shape[2:] if images.dim() == 4 else (1, 1)))
+        self._sights = {id(each): sight.of_input(each.shape) for each in (images, *previous)}
+        self._depths: dict[int, int] = {}
+        self._weights = {id(each) for each in model.parameters()}
         self._alive = [images, *previous]  # an id is the tensor's as long as it lives
 
     def view_of(self, tensor: Tensor) -> View:
-        return self._views.get(id(tensor), (1, 1))
+        seen = self._sight(tensor)
+        return round(seen.height), round(seen.width)
+
+    def depth_of(self, tensor: Tensor) -> int:
+        """Weight layers on the longest path to it."""
+        return self._depths.get(id(tensor), 0)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -298,50 +325,55 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
         outputs = [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)]
         name = func.overloadpacket.__name__
-        self._count(name, args, inputs, outputs)
-        seen = self._see(name, args, inputs, outputs)
+        seen = [self._sight(each) for each in inputs]
+        depth = max(map(self.depth_of, inputs), default=0)
+        depth += self._count(name, args, inputs, outputs)
         for output in outputs:
-            self._views[id(output)] = seen
+            shape = tuple(output.shape)
+            self._sights[id(output)] = self._eye.after(name, args, seen, shape, self._sight)
+            self._depths[id(output)] = depth
             self._alive.append(output)
+            if func.is_view and len(inputs) == 1 and id(inputs[0]) in self._weights:
+                self._weights.add(id(output))
             if not func.is_view:
                 self.kept += output.numel()
                 self.largest = max(self.largest, output.numel())
         return made
 
+    def _sight(self, tensor: Tensor) -> sight.Sight:
+        known = self._sights.get(id(tensor))
+        return sight.of_other(tensor.shape) if known is None else known
+
     def _count(
         self, name: str, args: tuple[Any, ...], inputs: list[Tensor], outputs: list[Tensor]
-    ) -> None:
+    ) -> bool:
+        """Add up what it costs; whether it is a layer with weights."""
         if "convolution" in name:
-            weight, transposed = args[1], bool(args[6])
+            image, weight, bias, transposed = args[0], args[1], args[2], bool(args[6])
             pixels = inputs[0] if transposed else outputs[0]
-            self.macs += weight.numel() * pixels[0, 0].numel()
+            macs = weight.numel() * pixels[0, 0].numel()
             self.activations += outputs[0].numel()
+            kernel = "x".join(map(str, weight.shape[2:]))
+            groups = args[8]
+            word = "dw" if groups == image.shape[1] > 1 else "conv"
+            kind, shape = f"{word}{kernel}", tuple(outputs[0].shape[1:])
+            values = outputs[0].numel()
         elif name in ("mm", "bmm", "addmm", "baddbmm"):
-            a, b = inputs[-2:]
-            self.macs += a.numel() * b.shape[-1]
-
-    def _see(
-        self, name: str, args: tuple[Any, ...], inputs: list[Tensor], outputs: list[Tensor]
-    ) -> View:
-        """How far the outputs see: as far as their inputs, and the operation's window."""
-        views = [self._views.get(id(each), (1, 1)) for each in inputs]
-        height, width = max(v[0] for v in views or [(1, 1)]), max(v[1] for v in views or [(1, 1)])
-        image = next((each for each in inputs if each.dim() == 4 and id(each) in self._views), None)
-        if image is None or not outputs:
-            return height, width
-        if "convolution" in name:
-            kernel, dilation = args[1].shape[2:], args[5]
-            window = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        elif "pool" in name and "adaptive" not in name:
-            kernel = args[1] if len(args[1]) == 2 else list(args[1]) * 2
-            window = [k - 1 for k in kernel]
-        elif outputs[0].dim() < 4 or "mean" in name or "adaptive" in name:
-            window = [side - 1 for side in image.shape[2:]]
+            image, weight = inputs[-2:]
+            bias = inputs[0] if name.startswith(("addmm", "badd")) else None
+            macs, values = image.numel() * weight.shape[-1], 0
+            places = sight.sizes(self._sight(image).layout) or (image.shape[-2], 1)
+            kind, shape = "linear", (weight.shape[-1], *places)
         else:
-            return height, width
-        jump_h = max(1, round(self._height / image.shape[2]))
-        jump_w = max(1, round(self._width / image.shape[3]))
-        return height + window[0] * jump_h, width + window[1] * jump_w
+            return False
+        self.macs += macs
+        if id(weight) not in self._weights and id(image) not in self._weights:
+            return False
+        own = weight if id(weight) in self._weights else image
+        params = own.numel() + (0 if bias is None else bias.numel())
+        shape = (*shape, 1, 1)[:3]
+        self.layers.append(MeasuredLayer(kind, shape, params, macs, values, own.numel()))
+        return True
 
 
 def _book(tally: Tally, found: Measured) -> None:
@@ -360,6 +392,7 @@ def _book(tally: Tally, found: Measured) -> None:
     tally.channels, tally.height, tally.width = found.shape[0], height, width
     tally.flat = len(found.shape) == 1
     tally.activated = tally.pending = False
+    tally.measured(found.layers, found.depth)
 
 
 def _frozen(value: Any) -> object:

@@ -168,6 +168,14 @@ class RecordingTally(Tally):
         self.depth += 1
         self.log("linear", self._shape(), before, weights)
 
+    def measured(self, layers: Sequence[tuple[Any, ...]], depth: int) -> None:
+        for kind, shape, params, macs, activations, weights in layers:
+            self.layers.append(
+                ["", kind, shape, params, macs, activations, (self.view_h, self.view_w),
+                 (self.jump_h, self.jump_w), weights]
+            )  # fmt: skip
+        self.depth += depth
+
     def place(self) -> Place:
         return cast(Place, (*super().place(), self.depth))
 

@@ -8,6 +8,7 @@ its checks are the only ones: `build` makes the same walk, so both refuse with t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 Place = tuple[int, int, int, bool, bool, int, int, int, int]
@@ -166,6 +167,9 @@ class Tally:
                 small=True,
                 remedy="take a smaller kernel",
             )
+
+    def measured(self, layers: Sequence[tuple[Any, ...]], depth: int) -> None:
+        """Told of the layers of a measured operator, and of how deep it is; here for nobody."""
 
     # ------------------------------------------------------------------ layers
     def conv(

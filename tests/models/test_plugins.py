@@ -14,6 +14,7 @@ from nas.errors import ShapeError, SpaceError, UserError
 from nas.models import build, cost
 from nas.models.measured import measured_cost
 from nas.models.operators import OPERATORS, Operator
+from nas.models.recording import record
 from nas.models.tally import Tally
 from nas.plugins import load_plugins
 from nas.registry import REQUIRED
@@ -75,6 +76,17 @@ def test_an_operator_without_cost_is_built_and_measured(tmp_path: Path) -> None:
     assert own.activations == 2 * 12 * 64
     assert own.receptive_field == (7, 7)  # 3 of the convolution before, 4 more
     assert own.jump == (2, 2)
+
+
+def test_the_layers_of_one_without_cost_are_told_one_by_one(tmp_path: Path) -> None:
+    load_plugins([cell(tmp_path, "own_layered")])
+    found = record(network("own_layered"), classes=5, channels=3, size=16)
+    assert found.weight_layers == 3  # the stem, either branch, the classifier
+    named = {layer.name: layer for layer in found.layers}
+    assert named["own.conv3x3"].weights == 9 * 6 * 12
+    assert named["own.conv1x1"].params == 6 * 12 + 12
+    assert set(found.share()) == {"conv3x3", "conv1x1", "linear"}
+    assert sum(layer.params for layer in found.layers) == found.price.params
 
 
 def test_its_settings_are_checked_like_any_other(tmp_path: Path) -> None:
