@@ -95,3 +95,33 @@ def hint(name: object, known: Iterable[str]) -> str:
         return "; none is known"
     shown = ", ".join(names[:MOST_SHOWN]) + (", …" if len(names) > MOST_SHOWN else "")
     return f"; known: {shown}"
+
+
+MOST_CHARACTERS = 4000  # of what other people's code says: more than a traceback has
+
+
+def cut(text: str, most: int = MOST_CHARACTERS) -> str:
+    """A text of any length, held to about so many characters; says how many were cut.
+
+    Its last line stays, at least the beginning of it: of a traceback that is where the cause is.
+    """
+    if len(text) <= most:
+        return text
+    before, _, last = text.rstrip().rpartition("\n")
+    if len(last) > most // 2:
+        last = f"{last[: most // 2]} … ({len(last) - most // 2:,} characters cut)"
+    room = most // 4
+    if len(before) > 2 * room:
+        gone = len(before) - 2 * room
+        before = f"{before[:room]}\n… ({gone:,} characters cut) …\n{before[-room:]}"
+    return f"{before}\n{last}" if before else last
+
+
+def words_of(error: BaseException, most: int = MOST_CHARACTERS) -> str:
+    """`Type: message` of an error that other people's code raised, whatever its `__str__` does."""
+    kind = type(error).__name__
+    try:
+        said = str(error)
+    except BaseException as odd:
+        said = f"(its message cannot be had: {type(odd).__name__})"
+    return cut(f"{kind}: {said}" if said else kind, most)

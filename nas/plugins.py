@@ -17,18 +17,19 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
-from .errors import UserError, hint
+from .errors import UserError, hint, words_of
 
 GROUP = "nas.operators"
-_loaded: dict[str, Path] = {}  # by the sha256 of their text: a copy in a run folder is the same
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,29 @@ class Plugin:
     @property
     def module(self) -> str:
         return f"nas_plugin_{self.path.stem}_{self.digest[:8]}"
+
+
+_loaded: dict[str, Plugin] = {}  # by the sha256 of their text: a copy in a run folder is the same
+
+# Answers the `Question`s of models/measured.py in the place of this process; None: this one does.
+# A search puts a process of its own here (search/measuring.py): a plug-in may crash or hang.
+elsewhere: Callable[[Any], Any] | None = None
+
+
+def loaded() -> list[Plugin]:
+    """The plug-in files that this process has imported."""
+    return list(_loaded.values())
+
+
+def installed() -> bool:
+    """Whether any package brings operators."""
+    return bool(entry_points(group=GROUP))
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether it is the user's: Python gives it to the main thread. Any other is a plug-in's."""
+    main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and main
 
 
 def load_plugins(plugins: Iterable[str | Path | Plugin]) -> None:
@@ -79,11 +103,13 @@ def load_plugin(plugin: Plugin) -> None:
     sys.modules[name] = module  # torch pickles, and type hints are looked up, by it
     try:
         _Loader(plugin).exec_module(module)
-    except Exception as error:
+    except BaseException as error:
         del sys.modules[name]
+        if is_ctrl_c(error):
+            raise
         where = _place(plugin.path, error)
-        raise UserError(f"{where}: the plug-in fails with {_words(error)}") from error
-    _loaded[plugin.digest] = plugin.path
+        raise UserError(f"{where}: the plug-in fails with {words_of(error)}") from error
+    _loaded[plugin.digest] = plugin
 
 
 class _Loader(SourceLoader):
@@ -106,11 +132,13 @@ def load_installed() -> None:
     for entry in entry_points(group=GROUP):
         try:
             entry.load()
-        except Exception as error:
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
             package = entry.dist.name if entry.dist is not None else "a package"
             raise UserError(
                 f"{package} brings the operators {entry.value!r}, which fail with "
-                f"{_words(error)}; mend or uninstall it"
+                f"{words_of(error)}; mend or uninstall it"
             ) from error
 
 
@@ -120,7 +148,3 @@ def _place(path: Path, error: BaseException) -> str:
         return f"{path}:{error.lineno}"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     return f"{path}:{lines[-1]}" if lines else str(path)
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

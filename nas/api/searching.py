@@ -17,6 +17,7 @@ from ..search import run as driver
 from ..search import storage as storages
 from ..search.disk import Disk
 from ..search.machine import here
+from ..search.measuring import apart
 from ..search.request import Prepared
 from ..search.run import View
 from ..space import Architecture, Space
@@ -39,6 +40,7 @@ class Session:
     said: str | None = None
 
 
+@apart()
 def search(
     space: str | Path | Space | Architecture | None = None,
     *,

@@ -47,6 +47,8 @@ def plan(
         "constants": constants(set_), "plugins": plugin,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
-    with result_alone(as_json) as result:
+    from ..search.measuring import apart
+
+    with result_alone(as_json) as result, apart(begin=bool(plugin)):
         output = Output(console(stderr=as_json), result, as_json, quiet=False, verbose=False)
         look(output, space, data, budget, asked)

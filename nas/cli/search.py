@@ -116,7 +116,9 @@ def search(
         "trial_timeout": trial_timeout,
     }  # fmt: skip
     asked = {key: value for key, value in options.items() if value is not None}
-    with lasting(), result_alone(as_json) as result:
+    from ..search.measuring import apart
+
+    with lasting(), result_alone(as_json) as result, apart(begin=bool(plugin)):
         output = Output(console(stderr=as_json), result, as_json, quiet, verbose)
         if dry_run:
             if resume is not None:

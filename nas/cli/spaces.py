@@ -40,14 +40,17 @@ def spaces(
     With a NAME: its holes, how many networks it holds, and what 2,000 random ones cost.
     """
     image = asked_image("spaces", size, channels, classes)
-    plugins.load(plugin)
-    if name is None:
-        _check_alone(image, check, seed, set_)
-        _list(as_json)
-    elif check:
-        _check(name, image, seed, constants(set_), as_json)
-    else:
-        _look_into(name, image, seed, constants(set_), as_json)
+    from ..search.measuring import apart
+
+    with apart(begin=bool(plugin)):
+        plugins.load(plugin)
+        if name is None:
+            _check_alone(image, check, seed, set_)
+            _list(as_json)
+        elif check:
+            _check(name, image, seed, constants(set_), as_json)
+        else:
+            _look_into(name, image, seed, constants(set_), as_json)
 
 
 def _check_alone(image: Mapping[str, Any], check: bool, seed: int, set_: object) -> None:

@@ -2,12 +2,16 @@
 
 One forward pass through the module is watched: what each of torch's operations takes and gives.
 It takes some milliseconds, so equal questions are asked once.
+
+A plug-in may crash, end or hang the process that asks it. So a question is plain values, and where
+`plugins.elsewhere` is set (in a search, see search/measuring.py) another process answers it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,9 +19,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from .. import plugins
+from ..errors import NasError, words_of
 from .tally import Misfit, Place, Tally
 
 MOST_REMEMBERED = 10_000
+MOST_WORDS = 1000  # characters of what a user's code raises
 View = tuple[int, int]  # (height, width) in pixels of the operator's input
 
 
@@ -35,6 +42,31 @@ class Measured:
     view: View
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is asked of an operator's class (`home`, `name`); plain values, for another process.
+
+    known   what its `__init__` wants to know beside the row's settings
+    shapes  of its input, and of the output before that where it takes one
+    tally   values of the Tally that its stated `cost` is to move; None: its module is measured
+    """
+
+    home: str
+    name: str
+    known: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
+    tally: tuple[Any, ...] | None = None
+
+    def about(self, verb: str) -> str:
+        """The beginning of a sentence on how it fails."""
+        image = "x".join(map(str, self.shapes[0]))
+        return f"{'it' if self.tally is None else 'its cost'} {verb} on an input of {image}"
+
+
+Answer = Measured | Misfit | tuple[Any, ...]  # the last one: values of the Tally that was moved
+
+
 def measured_cost(
     module: Callable[..., nn.Module], context: tuple[str, ...]
 ) -> Callable[..., None]:
@@ -43,12 +75,12 @@ def measured_cost(
     The first measurement of a setting builds the module. Raises Misfit where that, or its forward
     pass, fails on this shape.
     """
-    ask = _asker(module, context)
+    asked = _Asked(module, context)
 
     def cost(tally: Tally, **settings: Any) -> None:
-        found = ask(tally, settings)
-        if isinstance(found, str):
-            raise Misfit(found)
+        found = asked.measure(tally, settings)
+        if isinstance(found, Misfit):
+            raise _bare(found)
         _book(tally, found)
 
     return cost
@@ -59,15 +91,16 @@ def checked_cost(
 ) -> Callable[..., None]:
     """The `cost` that a plug-in states, held against the module itself: shape and parameters.
 
-    Raises Misfit where they differ. A module that cannot be measured is taken at its word; so are
-    multiply-adds, which may be those of operations that the measurement does not know.
+    Raises Misfit where they differ, and where `cost` fails. One whose module cannot be measured is
+    taken at its word (the module may need real images, and crash without); so are multiply-adds,
+    which may be those of operations that the measurement does not know.
     """
-    ask = _asker(module, context)
+    asked = _Asked(module, context, cost)
 
     def checked(tally: Tally, **settings: Any) -> None:
-        found, before = ask(tally, settings), tally.params
-        cost(tally, **settings)
-        if isinstance(found, str):
+        found, before = asked.measure(tally, settings), tally.params
+        asked.move(tally, settings)
+        if isinstance(found, Misfit):
             return
         shape = (tally.channels,) if tally.flat else (tally.channels, tally.height, tally.width)
         params = tally.params - before
@@ -81,13 +114,85 @@ def checked_cost(
     return checked
 
 
-def _asker(
-    module: Callable[..., nn.Module], context: tuple[str, ...]
-) -> Callable[[Tally, Mapping[str, Any]], Measured | str]:
-    """Measures a module where a tally stands, each question once: the figures, or what failed."""
-    remembered: dict[object, Measured | str] = {}
+def guarded_cost(cost: Callable[..., Any]) -> Callable[..., Any]:
+    """A plug-in's `cost` that nothing can be held against; Misfit is all that it raises."""
 
-    def ask(tally: Tally, settings: Mapping[str, Any]) -> Measured | str:
+    def guarded(tally: Tally, **settings: Any) -> Any:
+        with _as_misfit(f"its cost fails on {tally.shape()}"):
+            return cost(tally, **settings)
+
+    return guarded
+
+
+class _Asked:
+    """An operator's class that questions are asked of, each once; `cost` as it states it."""
+
+    def __init__(
+        self,
+        module: Callable[..., nn.Module],
+        context: tuple[str, ...],
+        cost: Callable[..., Any] | None = None,
+    ) -> None:
+        self._module, self._context, self._cost = module, context, cost
+        self._measured: dict[object, Measured | Misfit] = {}
+        self._refused: dict[object, Misfit] = {}  # where `cost` failed, elsewhere
+        self._name = (module.__module__, getattr(module, "__qualname__", ""))
+        _ASKED[self._name] = self
+
+    def measure(self, tally: Tally, settings: Mapping[str, Any]) -> Measured | Misfit:
+        """What the module adds where the tally stands, or why it does not run there."""
+        question = self._question(tally, settings)
+        key = (question.shapes, _frozen(question.known), _frozen(settings))
+        if key not in self._measured:
+            if len(self._measured) >= MOST_REMEMBERED:
+                self._measured.clear()
+            found = self._elsewhere(question)
+            self._measured[key] = self.answer(question) if found is None else found
+        return self._measured[key]
+
+    def move(self, tally: Tally, settings: Mapping[str, Any]) -> None:
+        """Have the stated cost move the tally. Raises Misfit."""
+        assert self._cost is not None
+        if type(tally) is not Tally:  # one that notes more than its values
+            with _as_misfit(self._question(tally, settings).about("fails")):
+                self._cost(tally, **settings)
+            return
+        key = (tally.state(), _frozen(settings))
+        if key in self._refused:
+            raise _bare(self._refused[key])
+        question = replace(self._question(tally, settings), tally=_values(tally))
+        found = self._elsewhere(question)
+        if found is None:
+            found = self.answer(question)
+        elif isinstance(found, Misfit):
+            self._refused[key] = found
+        if isinstance(found, Misfit):
+            raise _bare(found)
+        for name, value in zip(Tally.__slots__, found, strict=True):
+            setattr(tally, name, value)
+
+    def answer(self, question: Question) -> Any:
+        """In the process that is to bear what the plug-in does: an Answer."""
+        try:
+            if question.tally is None:
+                return _measure(self._module, question)
+            assert self._cost is not None
+            tally = Tally(1, 1, 1)
+            for name, value in zip(Tally.__slots__, question.tally, strict=True):
+                setattr(tally, name, value)
+            with _as_misfit(question.about("fails")):
+                self._cost(tally, **question.settings)
+            return _values(tally)
+        except Misfit as misfit:
+            return _bare(misfit)
+
+    def _elsewhere(self, question: Question) -> Any:
+        """Another process's Answer; None: there is none, or it knows no such class."""
+        if plugins.elsewhere is None or question.home.startswith("nas."):
+            return None
+        return plugins.elsewhere(question)
+
+    def _question(self, tally: Tally, settings: Mapping[str, Any]) -> Question:
         tally_knows = {
             "in_channels": tally.channels,
             "size": (tally.height, tally.width),
@@ -95,19 +200,44 @@ def _asker(
             "previous": tally.previous and tally.previous[:3],
             "depth": 1.0,
         }
-        known = {name: tally_knows[name] for name in context}
+        known = {name: tally_knows[name] for name in self._context if name in tally_knows}
         shape = (tally.channels,) if tally.flat else (tally.channels, tally.height, tally.width)
-        key = (shape, _frozen(known), _frozen(settings))
-        if key not in remembered:
-            if len(remembered) >= MOST_REMEMBERED:
-                remembered.clear()
-            shapes: list[tuple[int, ...]] = [shape]
-            if "previous" in context:
-                shapes.append(_shape_of(tally.previous) if tally.previous else shape)
-            remembered[key] = _measure(lambda: module(**known, **settings), shapes)
-        return remembered[key]
+        shapes: list[tuple[int, ...]] = [shape]
+        if "previous" in self._context:
+            shapes.append(_shape_of(tally.previous) if tally.previous else shape)
+        return Question(*self._name, known, settings, tuple(shapes))
 
-    return ask
+
+_ASKED: dict[tuple[str, str], _Asked] = {}
+
+
+def answer(question: Question) -> Answer | None:
+    """What a class of this process says; None: there is no such class."""
+    asked = _ASKED.get((question.home, question.name))
+    found: Answer | None = None if asked is None else asked.answer(question)
+    return found
+
+
+@contextmanager
+def _as_misfit(about: str) -> Iterator[None]:
+    """Whatever a user's code raises is a Misfit that begins so; what we raise stays."""
+    try:
+        yield
+    except (Misfit, NasError):
+        raise
+    except BaseException as error:
+        if plugins.is_ctrl_c(error):
+            raise
+        raise Misfit(f"{about}: {words_of(error, MOST_WORDS)}") from error
+
+
+def _bare(misfit: Misfit) -> Misfit:
+    """The same without its traceback: that would keep the module and its tensors."""
+    return Misfit(str(misfit), small=misfit.small, remedy=misfit.remedy)
+
+
+def _values(tally: Tally) -> tuple[Any, ...]:
+    return tuple(getattr(tally, name) for name in Tally.__slots__)
 
 
 def _shape_of(place: Place) -> tuple[int, ...]:
@@ -115,33 +245,31 @@ def _shape_of(place: Place) -> tuple[int, ...]:
     return (channels,) if flat else (channels, height, width)
 
 
-def _measure(make: Callable[[], nn.Module], shapes: list[tuple[int, ...]]) -> Measured | str:
-    """The figures, or what went wrong: a user's module may refuse a shape in any way.
-
-    shapes  of its input, and of the output before that where it takes one
-    """
-    image = "x".join(map(str, shapes[0]))
-    try:
+def _measure(module: Callable[..., nn.Module], question: Question) -> Measured:
+    """The figures. Raises Misfit: a user's module may refuse a shape in any way."""
+    with _as_misfit(question.about("fails")):
         with torch.device("meta"):
-            model = make().eval()
-            images = [torch.empty(1, *shape) for shape in shapes]
+            model = module(**question.known, **question.settings).eval()
+            images = [torch.empty(1, *shape) for shape in question.shapes]
         with torch.no_grad(), _Watch(*images) as watch:
             made = model(*images)
-    except Exception as error:
-        return f"it fails on an input of {image}: {type(error).__name__}: {error}"
-    if not isinstance(made, Tensor) or made.dim() not in (2, 4) or made.shape[0] != 1:
-        what = "x".join(map(str, made.shape)) if isinstance(made, Tensor) else type(made).__name__
-        return f"it gives {what} for an input of 1x{image}: (N, C, H, W) or (N, C) is wanted"
-    return Measured(
-        shape=tuple(made.shape[1:]),
-        params=sum(p.numel() for p in model.parameters()),
-        buffers=sum(b.numel() for b in model.buffers() if b.is_floating_point()),
-        macs=watch.macs,
-        activations=watch.activations,
-        kept=watch.kept,
-        largest=watch.largest,
-        view=watch.view_of(made),
-    )
+        if not isinstance(made, Tensor) or made.dim() not in (2, 4) or made.shape[0] != 1:
+            of = isinstance(made, Tensor)
+            what = "x".join(map(str, made.shape)) if of else type(made).__name__
+            image = "x".join(map(str, question.shapes[0]))
+            raise Misfit(
+                f"it gives {what} for an input of 1x{image}: (N, C, H, W) or (N, C) is wanted"
+            )
+        return Measured(
+            shape=tuple(made.shape[1:]),
+            params=sum(p.numel() for p in model.parameters()),
+            buffers=sum(b.numel() for b in model.buffers() if b.is_floating_point()),
+            macs=watch.macs,
+            activations=watch.activations,
+            kept=watch.kept,
+            largest=watch.largest,
+            view=watch.view_of(made),
+        )
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

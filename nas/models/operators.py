@@ -37,7 +37,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from torch import nn
 
 from ..registry import REQUIRED, SIGNATURES, Registry, Setting, Signature
-from .measured import checked_cost, measured_cost
+from .measured import checked_cost, guarded_cost, measured_cost
 from .settings import Channels
 
 KNOWN_BY_BUILDER = (
@@ -109,8 +109,10 @@ def operator(name: str, wrapping: Wrapping | None = None) -> Callable[[M], M]:
         composite = any(key in settings for key in COMPOSITE)
         aside = getattr(module, "aside", False)
         cost: Callable[..., Any] = getattr(module, "cost", None) or measured_cost(module, context)
-        if hasattr(module, "cost") and _is_foreign(module, context) and not (composite or aside):
-            cost = checked_cost(cost, module, context)
+        if hasattr(module, "cost") and not module.__module__.startswith("nas.models"):
+            # what its cost alone knows, cannot be measured
+            measurable = "out_channels" not in context and not (composite or aside)
+            cost = checked_cost(cost, module, context) if measurable else guarded_cost(cost)
         make: Callable[..., nn.Module] = module
         if wrapping is not None:
             settings |= wrapping.settings
@@ -124,11 +126,6 @@ def operator(name: str, wrapping: Wrapping | None = None) -> Callable[[M], M]:
         return module
 
     return register
-
-
-def _is_foreign(module: type, context: tuple[str, ...]) -> bool:
-    """Whether it is a plug-in's, and can be measured: what its cost alone knows, cannot."""
-    return not module.__module__.startswith("nas.models") and "out_channels" not in context
 
 
 def setting_of(hint: Any, default: object) -> Setting:

@@ -25,6 +25,7 @@ from .files import CHECKPOINT, settle, write_bytes, write_text
 from .lock import Hold, hold, holder
 
 NEW = ".new-"  # what a run's folder is called while it is made
+MOST_IN_A_FIELD = 2**31 - 1  # characters: older runs hold errors whole, however long
 NEW_SECONDS = 60.0  # the least age of a half-made one that is swept
 REBUILT = ("trials.csv", "stages.json")  # from the study, by `nas doctor`
 REQUIRED = ("request.yaml", "space.yaml", "environment.json")
@@ -269,6 +270,7 @@ class RunDir:
 
     def trials(self) -> list[dict[str, str]]:
         """The rows of trials.csv, every value as it was written; [] before the first write."""
+        csv.field_size_limit(MOST_IN_A_FIELD)
         try:
             with (self.path / "trials.csv").open(newline="") as file:
                 rows = list(csv.DictReader(file))

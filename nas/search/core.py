@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..errors import cut
 from ..rundir import RunDir, Status
 from ..space import Decisions
 from . import faults, finals, minimum, snapshots
@@ -47,6 +48,7 @@ class Core:
         self.disk = disk or Disk(run, clock=clock)
         self.disk.stopping = lambda: self.ending is not None or self.ledger.spent()
         self._studies, self._proposer, self._clock, self._seed = studies, proposer, clock, seed
+        proposer.halted = self._look_for_stop
         self._live: dict[int, Live] = {}
         self._queue: deque[Live] = deque()
         self._ladders = Ladders()
@@ -72,8 +74,7 @@ class Core:
         return work
 
     def _next(self) -> Ask | Signal:
-        self._look_for_stop()
-        if self.ending or self.disk.full:
+        if self._look_for_stop() or self.disk.full:
             return Signal.WAIT if self._live else Signal.DONE
         if self._queue:
             return self._hold(self._queue.popleft())
@@ -88,6 +89,8 @@ class Core:
                     candidate.trial, candidate.stage, candidate.architecture.text,
                     candidate.decisions, candidate.plan,
                 )  # fmt: skip
+            if self._proposer.why_ended is None:
+                return self._next()
             self._end_search("done", self._proposer.why_ended)
         return self._next_final()
 
@@ -146,7 +149,7 @@ class Core:
             return
         with self._studies.together():
             self._charge(live)
-            self.run.log(self.faults.died(live, error))
+            self.run.log(self.faults.died(live, error := cut(error)))
             if self.ending or self.faults.again(live):
                 self._suspend(live)
             else:
@@ -351,7 +354,7 @@ class Core:
         return passes
 
     def _failed(self, live: Live, cause: str, error: str) -> None:
-        self.run.log(f"trial {live.ask.number}: {cause}\n{error.rstrip()}")
+        self.run.log(f"trial {live.ask.number}: {cause}\n{(error := cut(error)).rstrip()}")
         violation = ("memory", 1.0) if cause == "out_of_memory" else None
         self._end(live, cause, violation=violation, error=faults.last_line(error))
         digest = self.table.rows[live.ask.number]["digest"]
@@ -399,12 +402,13 @@ class Core:
             return self.ledger.spent()
         return self.ledger.time_is_up_for_search()
 
-    def _look_for_stop(self) -> None:
+    def _look_for_stop(self) -> bool:
         full = self.disk.verdict(self._live)
         if self.ending is None and (full or self.run.asked_to_stop()):
             if full:
                 self._note(full)
             self.interrupt(Disk.CAUSE if full else "interrupted")
+        return self.ending is not None
 
     # --- the end of the search, and the final training ----------------------------------
 

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -128,16 +129,25 @@ def _last_line(file: IO[bytes]) -> str:
     return lines[-1] if lines else ""
 
 
-def _python(
-    program: str, folder: Path, line: socket.socket, errors: IO[bytes], *, own_session: bool = False
-) -> subprocess.Popen[bytes]:
+def python(
+    program: str, *arguments: str, files: Sequence[int], output: IO[bytes] | int,
+    own_session: bool = False,
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    """A fresh interpreter that finds this nas; `files` stay open there under their numbers."""
     home = str(Path(__file__).parents[2])
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        [sys.executable, "-c", program, str(folder), str(line.fileno())],
-        stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, pass_fds=[line.fileno()],
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=files,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, start_new_session=own_session,
     )  # fmt: skip
+
+
+def _python(
+    program: str, folder: Path, line: socket.socket, errors: IO[bytes], *, own_session: bool = False
+) -> subprocess.Popen[bytes]:
+    words = str(folder), str(line.fileno())
+    return python(program, *words, files=[line.fileno()], output=errors, own_session=own_session)
 
 
 # --- within the processes ---------------------------------------------------------------------

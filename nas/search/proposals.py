@@ -87,6 +87,7 @@ class Proposer:
         self._refused: Counter[str] = Counter()  # by the limit that was broken most
         self._misfits: Counter[str] = Counter()  # shapes that do not fit, by what was said
         self._misfit = ""  # what was said last
+        self.halted: Callable[[], bool] = lambda: False  # whether the search is told to stop
         self.stages: list[stages.Stage] = []
         self.why_ended: str | None = None
         own = fill(space, space.default()) if isinstance(space, Space) else space
@@ -143,7 +144,10 @@ class Proposer:
         self._kept.clear()
 
     def propose(self) -> Candidate | None:
-        """The next candidate; None where the search is at its end, `why_ended` says why."""
+        """The next candidate; None where the search is at its end, `why_ended` says why.
+
+        None without `why_ended`: it was told to stop, or the budget ended, while it drew.
+        """
         while self._ready:
             candidate = self._ready.popleft()
             excess = self._memory.excess(candidate.plan["memory"])
@@ -174,13 +178,17 @@ class Proposer:
 
     def _draw(self) -> Candidate | None:
         self._maybe_next_stage()
-        while self.why_ended is None:
+        while self.why_ended is None and not self._broken_off():
             with self._studies.together():
                 self._enqueued = max(0, self._enqueued - 1)
                 candidate = self._consider(self._studies.ask(self.stage.name))
             if candidate is not None:
                 return candidate
         return None
+
+    def _broken_off(self) -> bool:
+        """Whether to draw no more. A draw may take long: a plug-in that hangs is waited for."""
+        return self.halted() or (bool(self._table.rows) and self._ledger.search_over())
 
     def refusals(self) -> list[str]:
         """What to say at the end of draws that were refused in this session."""
@@ -287,6 +295,8 @@ class Proposer:
         source = random.Random(self._seed + self._table.infeasible)
         broken: Counter[str] = Counter()
         for _ in range(SAMPLE):
+            if self._broken_off():
+                return
             over = self._excess(fill(self._space, draw(self._space, source)))
             if isinstance(over, tuple):
                 broken[over[0]] += 1

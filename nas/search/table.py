@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import cut
 from ..rundir import CANDIDATES, RunDir, write_text
 from ..space import Architecture, Decisions, parse
 from . import finals
@@ -66,7 +67,8 @@ class Table:
         self._row(record.number, record.stage, decisions, record.plan)
         self.rows[record.number].update(
             cause=cause, validation=record.value, epoch=record.epoch,
-            device_seconds=round(record.device_seconds, 3), error=record.error,
+            device_seconds=round(record.device_seconds, 3),
+            error=record.error and cut(record.error),  # older runs hold them whole, however long
         )  # fmt: skip
         if record.epoch:
             spent = record.epoch_seconds or record.device_seconds / record.epoch

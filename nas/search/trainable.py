@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from ..data import AUGMENTATIONS, ImageData
+from ..errors import cut
 from ..models import build
 from ..plugins import Plugin, load_plugins
 from ..rundir import CHECKPOINT, PREVIOUS, is_full, write_checkpoint, write_text
@@ -77,7 +78,7 @@ class Worker:
         except StopIteration:
             return {"kind": "failed", "cause": "failed", "error": "the training ended too early"}
         except Exception as error:
-            told = traceback.format_exc()
+            told = cut(traceback.format_exc())
             self._reports = iter(())
             error.__traceback__ = None  # its frames hold the network and its tensors
             if self._device.startswith("cuda"):
