@@ -19,7 +19,7 @@ class Crash:
     said   the fatal signal in words, "Segmentation fault"; "" where there is none
     place  where it happened, "cells.py, line 3, in forward": the user's own code first
     stack  the lines of its stack, the innermost last
-    code   how its end is told otherwise: "exit code 3", "killed by SIGKILL"
+    end    how it is told otherwise: "ended with exit code 3", "was killed by SIGKILL"
     late   whether it did not come back in time
     from_outside  whether somebody killed it, such as the kernel for its memory
     """
@@ -27,12 +27,12 @@ class Crash:
     said: str
     place: str
     stack: tuple[str, ...]
-    code: str
+    end: str
     late: bool = False
     from_outside: bool = False
 
 
-def read_crash(text: str, code: int, *, late: bool = False) -> Crash:
+def read_crash(text: str, code: int | None = None, *, late: bool = False) -> Crash:
     """`text`: what faulthandler wrote; `code`: as subprocess gives it."""
     lines = text.splitlines()
     fatal = next((line for line in lines if line.startswith("Fatal Python error")), "")
@@ -43,11 +43,12 @@ def read_crash(text: str, code: int, *, late: bool = False) -> Crash:
     place = re.sub(r'File ".*?([^"/]+)"', r"\1", place)  # its folder may be gone by now
     said = fatal.removeprefix("Fatal Python error: ")
     killed = code == -signal.SIGKILL and not (said or late)
-    return Crash(said, place, tuple(reversed(stack)), _ended(code), late, killed)
+    return Crash(said, place, tuple(reversed(stack)), ended(code), late, killed)
 
 
-def _ended(code: int) -> str:
-    if code < 0:
+def ended(code: int | None) -> str:
+    """What an exit code says, as subprocess gives it."""
+    if code is not None and code < 0:
         with contextlib.suppress(ValueError):
-            return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}"
+            return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"

@@ -126,7 +126,7 @@ def _as_misfit(question: Question, death: Crash) -> Exception:
     if death.said:
         place = f" at {death.place}" if death.place else ""
         return Misfit(f"{question.about('crashes')}: {death.said}{place}")
-    return Misfit(f"{question.about('ends its process')}: {death.code}")
+    return Misfit(f"{question.about('ends its process')}, which {death.end}")
 
 
 class _Child:
@@ -148,7 +148,9 @@ class _Child:
     def ready(self) -> bool:
         """Waits until it has loaded everything, once; whether it could."""
         if self._is_ready is None:
-            answered, told = self._exchange((sys.path, plugins.loaded()), START_SECONDS)
+            answered, told = self._exchange(
+                (sys.path, plugins.loaded(), ANSWER_SECONDS), START_SECONDS
+            )
             self._is_ready = answered and told is True
         return self._is_ready
 
@@ -209,14 +211,14 @@ def _answer(line: Connection, words: int) -> None:
 
     torch_loads_more = measured.measured_cost(nn.Conv2d, ("in_channels",))
     torch_loads_more(Tally(1, 4, 4), out_channels=1, kernel_size=3)
-    paths, brought = line.recv()
+    paths, brought, seconds = line.recv()
     sys.path[:] = paths
     with _watched(START_SECONDS, words):
         plugins.load_plugins(brought)
     line.send(True)
     while True:
         question = line.recv()
-        with _watched(ANSWER_SECONDS, words):
+        with _watched(seconds, words):
             try:
                 found = measured.answer(question)
             except KeyboardInterrupt:  # the plug-in's own: the user's goes to the search

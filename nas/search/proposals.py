@@ -29,6 +29,7 @@ LEAST_TRAINED = 6  # trials of a stage before its ranges are narrowed
 SAMPLE = 1000  # plain draws for that
 MANY_REFUSED = 20  # draws, from which the end of a search says so
 GIVE_UP_AFTER = 1000  # misfits in a row, however many plain draws fit
+MOST_LOGGED = 20  # misfits that differ in their words
 MOST_AHEAD = 8  # candidates that are drawn before there is a slot for them
 CARRIED = 250  # trials that a stage carries over: as many as its sampler is fitted on
 
@@ -256,7 +257,7 @@ class Proposer:
             return over
         self._refuse(self.stage.name, trial, over)
         if over[0] == "shape":
-            if not self._misfits:
+            if self._misfit not in self._misfits and len(self._misfits) < MOST_LOGGED:
                 self._log(f"refused: {self._misfit}")
             self._misfits[self._misfit] += 1
         self._streak["infeasible"] += 1

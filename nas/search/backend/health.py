@@ -11,7 +11,6 @@ import os
 import platform
 import re
 import signal
-import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from typing import Any
 import ray
 from ray._private import worker as private
 
+from ..crashes import ended, read_crash
 from ..trainable import last_words_of
 
 SHORT_OF_MEMORY = "a worker was killed because the machine ran short of memory"
-LIBRARIES = (f"{os.sep}site-packages{os.sep}", sysconfig.get_paths()["stdlib"])
 VITAL = ("raylet", "gcs_server")  # the raylet is the object store's host too
 
 
@@ -51,7 +50,7 @@ def dead_part() -> str | None:
     dead = {str(kind): process.returncode for kind, process in node.dead_processes()}
     for kind in VITAL:
         if kind in dead:
-            return f"its {kind} {_ended(dead[kind])}"
+            return f"its {kind} {ended(dead[kind])}"
     return None
 
 
@@ -144,32 +143,21 @@ class Workers:
             return ""
         file = last_words_of(self._words, worker.pid)
         try:
-            lines = file.read_text(errors="replace").splitlines()
+            text = file.read_text(errors="replace")
             file.unlink()
         except OSError:
             return ""
-        fatal = next((line for line in lines if line.startswith("Fatal Python error")), None)
-        if fatal is None:
+        crash = read_crash(text)
+        if not crash.said:
             return ""
-        stack = [line for line in lines if line.startswith("  File ")]  # the innermost first
-        own = [line for line in stack if not any(part in line for part in LIBRARIES)]
-        place = next(iter([*own, *stack]), "at an unknown place").strip()
-        place = re.sub(r'File ".*?([^"/]+)"', r"\1", place)  # its folder may be gone by now
-        said = fatal.removeprefix("Fatal Python error: ")
-        return "\n".join([*reversed(stack), f"the worker crashed: {said}, {place}"])
+        place = crash.place or "at an unknown place"
+        return "\n".join([*crash.stack, f"the worker crashed: {crash.said}, {place}"])
 
 
 def _kill(worker: Worker) -> None:
     assert worker.pid is not None
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(worker.pid, signal.SIGKILL)
-
-
-def _ended(code: int | None) -> str:
-    if code is not None and code < 0:
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
 
 
 def _out_of_memory_kills() -> int:
