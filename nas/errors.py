@@ -107,11 +107,11 @@ def cut(text: str, most: int = MOST_CHARACTERS) -> str:
     """
     if len(text) <= most:
         return text
+    said = 40  # characters that tell how many are gone
     before, _, last = text.rstrip().rpartition("\n")
-    if len(last) > most // 2:
-        last = f"{last[: most // 2]} … ({len(last) - most // 2:,} characters cut)"
-    room = most // 4
-    if len(before) > 2 * room:
+    if len(last) > (room := most // 2 - said):
+        last = f"{last[:room]} … ({len(last) - room:,} characters cut)"
+    if len(before) > 2 * (room := most // 4 - said):
         gone = len(before) - 2 * room
         before = f"{before[:room]}\n… ({gone:,} characters cut) …\n{before[-room:]}"
     return f"{before}\n{last}" if before else last

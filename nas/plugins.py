@@ -21,7 +21,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -60,6 +60,7 @@ def loaded() -> list[Plugin]:
     return list(_loaded.values())
 
 
+@cache
 def installed() -> bool:
     """Whether any package brings operators."""
     return bool(entry_points(group=GROUP))

@@ -36,6 +36,7 @@ START_SECONDS = 120.0  # to load torch and the plug-ins, on a machine that is bu
 ANSWER_SECONDS = 10.0  # a measurement takes some milliseconds
 SLACK_SECONDS = 5.0  # the process ends itself where it takes longer; one that is stopped cannot
 TRIES = 2  # of a question at which it was killed from outside: the machine may lack memory
+STARTS = 2  # in vain, after which plug-ins are measured in this process after all
 
 _lock = threading.Lock()
 _users = 0
@@ -73,6 +74,7 @@ class Measurer:
 
     def __init__(self) -> None:
         self._child: _Child | None = None
+        self._in_vain = 0  # starts
         self._lock = threading.Lock()
 
     def begin(self) -> None:
@@ -84,6 +86,8 @@ class Measurer:
         if question.home == "__main__" or not (plugins.loaded() or plugins.installed()):
             return None
         with self._lock:
+            if self._in_vain >= STARTS:
+                return None
             death = None
             for _ in range(TRIES):
                 told, death = self._ask(question)
@@ -98,7 +102,9 @@ class Measurer:
         try:
             if not child.ready():
                 self.close()
+                self._in_vain += 1
                 return None, None
+            self._in_vain = 0
             answered, told = child.ask(question)
             if answered:
                 return told, None

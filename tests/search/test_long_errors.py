@@ -19,16 +19,16 @@ LONG = "Traceback:\n" + '  File "cells.py", line 3, in forward\n' * 50_000
     ("text", "end"),
     [
         (LONG + "ValueError: the cause", "\nValueError: the cause"),
-        (LONG + "ValueError: " + "x" * 10**6, "998,012 characters cut)"),
-        ("ValueError: " + "x" * 10**6, "998,012 characters cut)"),
+        (LONG + "ValueError: " + "x" * 10**6, "998,052 characters cut)"),
+        ("ValueError: " + "x" * 10**6, "998,052 characters cut)"),
     ],
 )
 def test_a_cut_text_keeps_its_beginning_and_its_last_line(text: str, end: str) -> None:
     kept = cut(text)
-    assert len(kept) <= MOST_CHARACTERS + 100
+    assert len(kept) <= MOST_CHARACTERS
     assert kept.startswith(text[:500]) and kept.endswith(end)
     assert "characters cut" in kept
-    assert cut(kept) == cut(cut(kept))
+    assert cut(kept) == kept
 
 
 def test_a_text_of_ordinary_length_stays_as_it_is() -> None:
@@ -50,7 +50,7 @@ def test_no_file_of_a_run_holds_an_error_whole(tmp_path, way):
         core.on_report(0, {"kind": "failed", "cause": way, "error": error})
     core.table.save(force=True)
     (row,) = core.run.trials()
-    assert "x" * 500 in row["error"] and len(row["error"]) < MOST_CHARACTERS
+    assert len(row["error"]) in range(500, MOST_CHARACTERS)
     sizes = {path.name: path.stat().st_size for path in core.run.path.rglob("*") if path.is_file()}
     assert max(sizes.values()) < 50_000, sizes
 
@@ -112,7 +112,7 @@ def test_each_kind_of_misfit_is_logged_once(tmp_path):
         return price(architecture)
 
     simulation = Simulation(tmp_path / "run", "5trials", slots=1, price=misfit)
-    simulation.run()
+    simulation.go()
     log = simulation.core.run.log_file.read_text()
     for width in (8, 32):
         assert log.count(f"refused: it crashes on an input of {width}x8x8") == 1

@@ -141,15 +141,22 @@ def test_a_cell_that_would_end_the_search_is_a_misfit(priced, fault, where, word
     assert isinstance(priced(fault="none", size=9), int), "the next one is measured"
 
 
-def test_a_cell_that_never_comes_back_is_broken_off_and_its_place_told(priced, monkeypatch):
+@pytest.mark.parametrize(
+    ("op", "who"),
+    [
+        ("own_unruly", "it"),
+        pytest.param("own_unruly_stated", "its cost", marks=pytest.mark.slow),
+    ],
+)
+def test_a_cell_that_never_comes_back_is_broken_off_and_its_place_told(
+    priced, monkeypatch, op, who
+):
     monkeypatch.setattr(measuring, "ANSWER_SECONDS", 1.0)
     measuring._measurer.close()  # it has been told another time
-    said = priced(fault="hang")
-    assert "it does not come to an end on an input of 6x8x8: broken off after 1 s" in said
+    said = priced(op, fault="hang")
+    assert f"{who} does not come to an end on an input of 6x8x8: broken off after 1 s" in said
     assert "unruly.py, line" in said and "in misbehave" in said
-    said = priced("own_unruly_stated", fault="hang")
-    assert "its cost does not come to an end on an input of 6x8x8" in said
-    assert isinstance(priced(fault="none", size=10), int)
+    assert isinstance(priced(op, fault="none", size=10), int)
 
 
 def test_a_cost_that_fails_is_a_misfit_and_one_that_errs_is_told(priced):
@@ -186,7 +193,7 @@ def test_without_a_process_of_its_own_it_is_a_misfit_too_and_ctrl_c_is_not(tmp_p
 
 def test_nothing_is_started_where_there_is_nothing_to_ask(monkeypatch):
     monkeypatch.setattr(measuring, "_Child", None)  # would raise
-    network = parse('{"network": [{"op": "conv"}, {"op": "global_pool"}, {"op": "linear"}]}')
+    network = parse('{"network": [{"op": "global_pool"}, {"op": "linear"}]}', path="own.yaml")
     with measuring.apart():
         assert cost(network, classes=5, channels=3, size=8).params
 
