@@ -85,10 +85,7 @@ class Core:
         if self.stopped is None:
             candidate = self._proposer.propose()
             if candidate is not None:
-                return self._begin(
-                    candidate.trial, candidate.stage, candidate.architecture.text,
-                    candidate.decisions, candidate.plan,
-                )  # fmt: skip
+                return self._begin(*candidate.parts)
             if self._proposer.why_ended is None:
                 return self._next()
             self._end_search("done", self._proposer.why_ended)

@@ -54,6 +54,11 @@ class Candidate:
     decisions: Decisions
     plan: dict[str, Any]
 
+    @property
+    def parts(self) -> tuple[Trial, str, str, Decisions, dict[str, Any]]:
+        """What a trial begins with; the network as text."""
+        return self.trial, self.stage, self.architecture.text, self.decisions, self.plan
+
 
 class Proposer:
     """Draws candidates for one search. `price` raises ShapeError for what cannot be built.
