@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..rundir import RunDir
-from ..units import show_amount, show_bytes, show_seconds
+from ..units import counted, show_amount, show_bytes, show_seconds
 from .layout import facts_grid, plain_table, section
 from .summary import summary
 from .words import near, percent
@@ -124,16 +124,12 @@ def _stages(plan: Mapping[str, Any]) -> str:
 def _final(final: Mapping[str, Any]) -> str:
     if not final["trainings"]:
         return "none: the budget leaves no time for it"
+    networks = counted(final["candidates"], "network")
     return (
-        f"{counted(final['trainings'], 'training')} ({final['candidates']} networks, up to "
+        f"{counted(final['trainings'], 'training')} ({networks}, up to "
         f"{counted(final['seeds'], 'seed')}) of {counted(final['epochs'], 'epoch')}, about "
         f"{show_seconds(final['seconds'])}{', shortened' if final['shortened'] else ''}"
     )
-
-
-def counted(number: int, what: str) -> str:
-    """ "1 epoch", "2 epochs"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def counted_trials(number: int) -> str:

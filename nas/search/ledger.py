@@ -253,6 +253,16 @@ class Ledger:
             default=float("inf"),
         )
 
+    def enough_for(self, finals: Sequence[FinalCost]) -> Budget:
+        """The bounds that would hold these trainings too, beside all that is spent."""
+        wall, device, epochs = self._cost(finals)
+        return Budget(
+            "",
+            wall_seconds=self.wall_seconds + wall * MARGIN + CLOSING_SECONDS,
+            device_seconds=self.device_seconds + device * MARGIN,
+            epochs=self.epochs + epochs,
+        )
+
     def worth(self, finals: Sequence[FinalCost], share: float) -> bool:
         """Whether they cost at most `share` of the whole budget (of what is spent, if untimed).
 

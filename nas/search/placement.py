@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import UserError
-from ..units import show_bytes
-from .machine import Node, counted, inventory
+from ..units import counted, show_bytes
+from .machine import Node, inventory
 
 AUTO = "auto"
 GAIN = 1.05  # by less, more trials at once are chance, and each of them takes longer
