@@ -355,7 +355,7 @@ class Core:
         violation = ("memory", 1.0) if cause == "out_of_memory" else None
         self._end(live, cause, violation=violation, error=faults.last_line(error))
         digest = self.table.rows[live.ask.number]["digest"]
-        if cause == "failed" and self.faults.failed(digest, error):
+        if cause == "failed" and self.faults.failed(digest, error) and not self.ending:
             self._note(faults.broken_code(error, self.run.log_file))
             self.interrupt("error")
 

@@ -59,6 +59,7 @@ class Ledger:
         self._session = wall_before
         self.starting_seconds = starting_before
         self.waiting_seconds = 0.0
+        self.advised = False  # the smallest useful budget was named
         self._begun = False
         self._reserve: tuple[FinalCost, ...] | None = None
 
@@ -149,11 +150,11 @@ class Ledger:
         if budget.device_seconds is not None:
             pace = self.slots * self.devices_per_trial
             estimates.append((budget.device_seconds - self.device_seconds) / pace)
-        elapsed = self.wall_seconds - self.starting_seconds
-        counted = ((self.trials - self.slots, budget.trials), (self.epochs, budget.epochs))
-        for used, bound in counted:
-            if bound is not None and used > 0:
-                left = max(0.0, (bound - used) * elapsed / used)
+        worked = self.device_seconds / self.devices_per_trial / self.slots
+        halves = self.epochs_under_way / 2  # of trials: those that run are half done on average
+        for used, bound in ((self.trials - halves, budget.trials), (self.epochs, budget.epochs)):
+            if bound is not None and used > 0 and worked > 0:
+                left = max(0.0, (bound - used) * worked / used)
                 estimates.append(left + (final_seconds if bound == budget.trials else 0.0))
         return max(0.0, min(estimates)) if estimates else None
 

@@ -37,8 +37,10 @@ class Level:
     memory: int = 0  # bytes that one of them is expected to take at the most
 
     def words(self) -> str:
-        """ "2 at once 5,100 images/s"."""
-        return f"{self.trials} at once {self.pace:,.0f} images/s"
+        """ "2 at once (1 thread each) 5,100 images/s"."""
+        each = " each" if self.trials > 1 else ""
+        threads = f"{counted(self.threads, 'thread')}{each}"
+        return f"{self.trials} at once ({threads}) {self.pace:,.0f} images/s"
 
 
 Measure = Callable[[int, int], Level]  # trials at once, threads of each
@@ -280,7 +282,7 @@ def why(level: Level, measured: Sequence[Level]) -> str:
     """What was measured, in a clause."""
     best = {each.trials: each for each in sorted(measured, key=lambda each: each.pace)}
     paces = ", ".join(best[trials].words() for trials in sorted(best))
-    taken = f"; one takes up to {show_bytes(level.memory)}" if level.memory else ""
+    taken = f"; a trial's process takes up to {show_bytes(level.memory)}" if level.memory else ""
     return f"measured: {paces}{taken}"
 
 

@@ -184,7 +184,7 @@ def test_what_is_too_small_names_a_budget_that_is_not(tmp_path, budget):
     named = note.partition("about ")[2].partition(" (less")[0]
     if "which takes about" in note:
         named = note.rpartition("is about ")[2].partition(" (less")[0]
-    assert [part.lstrip("0123456789.") for part in named.split(",")] == [
+    assert [part.lstrip("0123456789. ") for part in named.split(",")] == [
         part.lstrip("0123456789.") for part in budget.split(",")
     ], "in the units that were asked"
     state = Simulation(tmp_path / "enough", named, **options).go()

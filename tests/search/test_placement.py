@@ -141,7 +141,7 @@ def test_auto_on_cpus_chooses_between_more_trials_and_more_threads():
     few = on([LAPTOP], "cpu", wish, pace=serial)
     assert (many.trials_at_once, many.threads) == (8, 1)
     assert (few.trials_at_once, few.threads) == (1, 8)
-    assert "1 at once 1,000 images/s" in few.why
+    assert "1 at once (8 threads) 1,000 images/s" in few.why
 
 
 def test_auto_on_gpus_packs_each_of_them():
