@@ -495,9 +495,8 @@ class Core:
         state["stopped"] = self.ending or self.stopped
         state["ended"] = self.ending is None  # a resume has nothing left to do
         state["finalists"] = self.table.finalists()
-        short = None if self.ending else self._finals.shortfall()
-        state["notes"] += [*([short] if short else []), *self.faults.notes()]
-        state["notes"] += self._proposer.refusals()
+        cut = [] if self.ending else self._finals.shortfall()
+        state["notes"] += [*cut, *self.faults.notes(), *self._proposer.refusals()]
         if not state["finalists"] and self.ending not in ("interrupted", Disk.CAUSE):
             state["notes"].append(self.table.obituary())
         self.table.save(force=True)

@@ -161,7 +161,7 @@ class Finals:
         """What the jobs to come are expected to take, on one slot."""
         return sum(job.seconds for job in self._jobs)
 
-    def shortfall(self) -> str | None:
+    def shortfall(self) -> list[str]:
         """What to say at the end of trainings that were cut off, shortened, or never begun."""
         rows = {_key(row): row for row in self._rows.final_rows()}  # the last one of each
         cut = [row for row in rows.values() if row["cause"] == "budget"]
@@ -171,7 +171,7 @@ class Finals:
         ]
         never = [job for job in self._wanted if _key_of(job) not in rows]
         if not (cut or short or never) or not self._ledger.timed:
-            return None
+            return []
         said = [f"{self._named(row)} was cut off after {_of_epochs(row)}" for row in cut]
         said += [f"{self._named(row)} was shortened to {_of_epochs(row)}" for row in short]
         if never:
@@ -184,10 +184,10 @@ class Finals:
         enough = ledger.enough_for(lacking)
         asked = minimum.advice(ledger.budget, enough)
         more = f"about {asked}" if asked != ledger.budget.text else "a little more"
-        return (
+        return [
             f"the budget of {ledger.budget.text} ended before the final training did: "
             f"{', '.join(said)}; {more} would have held it"
-        )
+        ]
 
     def _named(self, row: Row) -> str:
         leading = [job.candidate for job in self._wanted[:2] if job.candidate]
