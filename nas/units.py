@@ -103,8 +103,15 @@ def show_amount(number: float) -> str:
     return f"{number:.3g}" if number < 999.5 else f"{number:.0f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 CPU", "2 CPUs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def show_seconds(seconds: float) -> str:
-    """93 -> "1 min 33 s", 7320 -> "2 h 2 min", 4.26 -> "4.3 s"."""
+    """93 -> "1 min 33 s", 7320 -> "2 h 2 min", 4.26 -> "4.3 s", 0.038 -> "0.04 s"."""
+    if 0 < seconds < 0.095:
+        return f"{seconds:.1g} s" if seconds >= 0.001 else "under 0.001 s"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,18 +45,21 @@ class Diagnosis:
         }  # fmt: skip
 
 
-def doctor(path: str | Path, *, dry_run: bool = False) -> Diagnosis:
+def doctor(
+    path: str | Path, *, dry_run: bool = False, say: Callable[[str], None] = lambda _: None
+) -> Diagnosis:
     """Check a run folder, mend what can be mended, and say what was done; `dry_run` only looks.
 
+    `say` hears at once what is waited for: whether another host that held the folder still lives.
     Raises RunError where the folder is no run, or another process uses it.
     """
     run = RunDir.open(path)
     left = abandoned(run.path)
-    with _looking(run) if dry_run else run.lock():
-        found = [] if left is None else [_lock(left)]
+    with _looking(run) if dry_run else run.lock(say):
+        found = _lock(left, run.taken_over)
         found += examine_files(run, mend=not dry_run)
         if all(finding.done is not None for finding in found):
-            found += _export(run, mend=not dry_run)
+            found += _export(run, _state(run, found), mend=not dry_run)
         if not dry_run:
             for finding in found:
                 run.log(f"doctor: {finding.sentence}")
@@ -74,16 +77,31 @@ def _looking(run: RunDir) -> Iterator[None]:
     yield
 
 
-def _lock(by: str) -> Finding:
-    return Finding(LOCK, f"it names a process that is gone ({by})", "released")
+def _lock(by: str | None, taken_over: str | None) -> list[Finding]:
+    """The lock of a process that died: on this machine, as the kernel knows, or on another."""
+    if taken_over is not None:
+        return [Finding(LOCK, taken_over, "released")]
+    if by is None:
+        return []
+    return [Finding(LOCK, f"it names a process that is gone ({by})", "released")]
 
 
-def _export(run: RunDir, *, mend: bool) -> list[Finding]:
-    """The exported networks of a finished search are all there, and can be read."""
+def _state(run: RunDir, found: Sequence[Finding]) -> Mapping[str, Any]:
+    """What stages.json holds, once all is mended."""
+    for finding in found:
+        if finding.holds is not None:
+            return finding.holds
     try:
-        state = run.stages()
+        return run.stages()
     except RunError:
-        return []  # said already, in a look
+        return {}  # of a run without a trial: there is nothing to rebuild it from
+
+
+def _export(run: RunDir, state: Mapping[str, Any], *, mend: bool) -> list[Finding]:
+    """The exported networks of a finished search are all there, and can be read.
+
+    state  of the run, as it is when all else is mended
+    """
     finalists, results = state.get("finalists") or [], state.get("results") or {}
     if not finalists or not (results or state.get("ended")):
         return []

@@ -34,7 +34,7 @@ from ..search.trainable import PAUSE_SECONDS
 from ..search.work import Ask
 from ..space import Architecture, Space, count, draw, fill
 from ..train.recipe import Recipe
-from ..units import Budget, parse_budget, show_seconds
+from ..units import Budget, counted, parse_budget, show_seconds
 
 DRAWN = 200  # candidates that are priced
 ALIKE = 0.2  # of the default's multiply-adds: an average this near needs no measurement of its own
@@ -92,6 +92,7 @@ def plan(prepared: Prepared, started: float | None = None) -> dict[str, Any]:
         "trials_at_once": request.trials_at_once,
         "gpus_per_trial": request.gpus_per_trial,
         "placement": prepared.placement.words(),
+        "auto": list(request.auto),
         "budget": request.budget,
         "epoch_seconds": epoch,
         "pilot": [
@@ -213,9 +214,9 @@ def _warning(prepared: Prepared, epoch: float, found: Mapping[str, Any]) -> str 
     asked = minimum.advice(budget, least)
     less = f"; the smallest useful one is about {asked}" if asked != budget.text else ""
     return (
-        f"the budget of {request.budget} is small for this space and data: a trial of {length} "
-        f"epochs takes about {show_seconds(length * epoch)}, a final training of {full} about "
-        f"{show_seconds(full * epoch)}{less}; give a larger one, fewer epochs "
+        f"the budget of {request.budget} is small for this space and data: a trial of "
+        f"{counted(length, 'epoch')} takes about {show_seconds(length * epoch)}, a final training "
+        f"of {full} about {show_seconds(full * epoch)}{less}; give a larger one, fewer epochs "
         "(--set recipe.epochs=…), or a space of smaller networks"
     )
 
@@ -275,7 +276,7 @@ def _search(
     wall = starting + (done.searched - starting) * more
     wall += final["seconds"]
     if budget.wall_seconds is not None:
-        wall = min(wall, budget.wall_seconds - CLOSING_SECONDS)
+        wall = max(min(wall, budget.wall_seconds - CLOSING_SECONDS), min(wall, starting))
     return {
         "stopped": state["stopped"],
         "stages": stages,

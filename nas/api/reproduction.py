@@ -134,8 +134,21 @@ def _difference(row: Mapping[str, str], report: EpochReport) -> str | None:
         value = getattr(report, name)
         told = "" if value is None else str(value)
         if name not in TIMED and row[name] != told:
-            return f"epoch {report.epoch} differs: {name} was {row[name] or 'empty'}, is {told}"
+            apart = _apart(row[name], told)
+            was = row[name] or "empty"
+            return f"epoch {report.epoch} differs: {name} was {was}, is {told}{apart}"
     return None
+
+
+def _apart(was: str, told: str) -> str:
+    """How far two long numbers are apart, which the eye does not see."""
+    try:
+        before, now = float(was), float(told)
+    except ValueError:
+        return ""
+    if before == now:
+        return " (the same number, written otherwise: the file was edited)"
+    return f" (they are {abs(now - before):.1e} apart)"
 
 
 def _excuse(under: Conditions, device: str) -> str:

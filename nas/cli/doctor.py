@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .streams import console, print_json
+
+if TYPE_CHECKING:
+    from ..search.recovery import Finding
 
 
 def doctor(
@@ -22,22 +25,22 @@ def doctor(
     from ..api.doctor import doctor as examine
     from ..report.words import near
 
-    found = examine(run, dry_run=dry_run)
+    screen = console(stderr=as_json)
+    found = examine(run, dry_run=dry_run, say=lambda told: screen.print(told, soft_wrap=True))
     if as_json:
         print_json(found.plain())
     else:
-        screen = console()
         for finding in found.findings:
-            screen.print(_line(finding.where, finding.what, finding.done, dry_run), soft_wrap=True)
+            screen.print(_line(finding, dry_run), soft_wrap=True)
         screen.print(_verdict(near(found.run), len(found.findings), found.mended, dry_run))
     if not found.mended:
         raise typer.Exit(1)
 
 
-def _line(where: str, what: str, done: str | None, dry_run: bool) -> str:
-    if done is None:
-        return f"{where}: {what}; this cannot be mended"
-    return f"{where}: {what}; {'would be mended: ' if dry_run else ''}{done}"
+def _line(finding: Finding, dry_run: bool) -> str:
+    if finding.done is None or not dry_run:
+        return finding.sentence
+    return f"{finding.fault}; would be mended: {finding.done}"
 
 
 def _verdict(path: str, number: int, mended: bool, dry_run: bool) -> str:

@@ -73,7 +73,7 @@ def search(
         typer.Option(
             metavar="URL",
             help="Of the trials: journal (default), sqlite:///FILE, "
-            "postgresql+psycopg://USER@HOST/DATABASE.",
+            "postgresql://USER@HOST/DATABASE (or postgresql+psycopg://…).",
         ),
     ] = None,
     deterministic: Annotated[

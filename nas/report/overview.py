@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..rundir import RunDir
-from ..units import show_amount, show_bytes, show_seconds
+from ..units import counted, show_amount, show_bytes, show_seconds
 from .layout import facts_grid, plain_table, section
 from .summary import summary
 from .words import near, percent
@@ -93,7 +93,7 @@ def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
     grid.add_row("budget", plan["budget"])
     grid.add_row("search", _stages(plan))
     grid.add_row("final", _final(plan["final"]))
-    grid.add_row("in all", f"about {show_seconds(plan['wall_seconds'])} of wall clock")
+    grid.add_row("in all", _wall(plan))
     console.print(grid)
     if plan.get("warning"):
         console.print(Text.assemble(("Note ", "bold"), plan["warning"]), style="yellow")
@@ -104,9 +104,20 @@ def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
     )
 
 
+def _wall(plan: Mapping[str, Any]) -> str:
+    start = "the start of the program and its workers"
+    if plan["auto"]:
+        start += ", and what auto measures"
+    return (
+        f"about {show_seconds(plan['wall_seconds'])} of wall clock, "
+        f"{show_seconds(plan['starting_seconds'])} of it before the first trial: {start}"
+    )
+
+
 def _memory(plan: Mapping[str, Any]) -> str:
     measured = [pace["memory_bytes"] for pace in plan["pilot"] if pace["memory_bytes"]]
-    said = f"a training of the default takes about {show_bytes(plan['default']['memory_bytes'])}"
+    tensors = show_bytes(plan["default"]["memory_bytes"])
+    said = f"the default's tensors (weights, gradients, activations) take about {tensors}"
     if measured:
         said += f" ({show_bytes(measured[0])} measured)"
     most = plan["drawn"]["most_memory_bytes"]
@@ -124,16 +135,12 @@ def _stages(plan: Mapping[str, Any]) -> str:
 def _final(final: Mapping[str, Any]) -> str:
     if not final["trainings"]:
         return "none: the budget leaves no time for it"
+    networks = counted(final["candidates"], "network")
     return (
-        f"{counted(final['trainings'], 'training')} ({final['candidates']} networks, up to "
+        f"{counted(final['trainings'], 'training')} ({networks}, up to "
         f"{counted(final['seeds'], 'seed')}) of {counted(final['epochs'], 'epoch')}, about "
         f"{show_seconds(final['seconds'])}{', shortened' if final['shortened'] else ''}"
     )
-
-
-def counted(number: int, what: str) -> str:
-    """ "1 epoch", "2 epochs"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def counted_trials(number: int) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..units import show_amount, show_bytes
+from ..units import counted, show_amount, show_bytes
 from .describe import image_words, plain_value, show_holes
 from .layout import facts_grid, plain_table, section
-from .overview import counted, many
+from .overview import many
 from .words import near
 
 BARS = " ▁▂▃▄▅▆▇█"

@@ -209,12 +209,13 @@ class RunDir:
     # --- who holds it -------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[None]:
         """Hold the run for this process. Raises RunError with the pid and host of the holder.
 
-        Taking it over from a host that died is logged, and stands in `taken_over`.
+        Taking it over from a host that died is logged, and stands in `taken_over`; `tell` hears
+        what is waited for before.
         """
-        with hold(self.path) as self._held:
+        with hold(self.path, tell) as self._held:
             self.taken_over = self._held.taken_over
             if self.taken_over:
                 self.log(self.taken_over)

@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -92,8 +92,11 @@ class Hold:
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[Hold]:
-    """Hold a folder for this process. Raises RunError with the pid and host of the holder."""
+def hold(folder: Path, tell: Callable[[str], None] = lambda _: None) -> Iterator[Hold]:
+    """Hold a folder for this process. Raises RunError with the pid and host of the holder.
+
+    tell  hears what is waited for
+    """
     file = folder / NAME
     try:
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
@@ -102,7 +105,7 @@ def hold(folder: Path) -> Iterator[Hold]:
     try:
         by_kernel = _flock(folder, handle)
         before = read(file)
-        taken_over = None if before is None else _take(folder, before, by_kernel)
+        taken_over = None if before is None else _take(folder, before, by_kernel, tell)
         try:
             held = Hold(file, handle, taken_over)
         except OSError as error:
@@ -180,7 +183,7 @@ def _flock(folder: Path, handle: int) -> bool:
     return True
 
 
-def _take(folder: Path, before: Holder, by_kernel: bool) -> str | None:
+def _take(folder: Path, before: Holder, by_kernel: bool, tell: Callable[[str], None]) -> str | None:
     """What to say when the lock of one who did not release it is taken. Raises RunError.
 
     None: a process of this machine that was killed, as the kernel knows.
@@ -189,6 +192,10 @@ def _take(folder: Path, before: Holder, by_kernel: bool) -> str | None:
         if not by_kernel and started(before.pid) == before.started:
             raise _in_use(folder, before)
         return None
+    tell(
+        f"{before} did not release its lock: waiting {STALE_SECONDS:.0f} s for a sign of life from "
+        "there"
+    )
     seen = _watch(folder / NAME)
     if seen == "beats":
         raise _in_use(folder, read(folder / NAME) or before)

@@ -355,7 +355,7 @@ class Core:
         violation = ("memory", 1.0) if cause == "out_of_memory" else None
         self._end(live, cause, violation=violation, error=faults.last_line(error))
         digest = self.table.rows[live.ask.number]["digest"]
-        if cause == "failed" and self.faults.failed(digest, error):
+        if cause == "failed" and self.faults.failed(digest, error) and not self.ending:
             self._note(faults.broken_code(error, self.run.log_file))
             self.interrupt("error")
 
@@ -495,7 +495,8 @@ class Core:
         state["stopped"] = self.ending or self.stopped
         state["ended"] = self.ending is None  # a resume has nothing left to do
         state["finalists"] = self.table.finalists()
-        state["notes"] += [*self.faults.notes(), *self._proposer.refusals()]
+        cut = [] if self.ending else self._finals.shortfall()
+        state["notes"] += [*cut, *self.faults.notes(), *self._proposer.refusals()]
         if not state["finalists"] and self.ending not in ("interrupted", Disk.CAUSE):
             state["notes"].append(self.table.obituary())
         self.table.save(force=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +18,10 @@ from ruamel.yaml.error import YAMLError
 
 from ..errors import NasError, RunError
 from ..plugins import load_plugins
-from ..rundir import CHECKPOINT, Request, RunDir, checkpoint_fault, write_text
+from ..rundir import CHECKPOINT, Request, RunDir, checkpoint_fault, write_bytes, write_text
 from ..space import Architecture, Space, fill, parse
 from ..train.recipe import Recipe
-from ..units import parse_budget
+from ..units import counted, parse_budget
 from . import finals, snapshots
 from .drivers import Driven, driving
 from .ledger import Ledger
@@ -113,6 +114,35 @@ def _trials(
                 (folder / CHECKPOINT).unlink(missing_ok=True)
             done = "removed: the trial has ended, its figures stand in the study"
             yield Finding(f"{where}/{CHECKPOINT}", fault, done)
+        yield from _metrics(run, record.number, mend)
+
+
+def _metrics(run: RunDir, number: int, mend: bool) -> Iterator[Finding]:
+    """A trial's curve: rows up to the first one that is none, such as the NULs of a power cut."""
+    file = run.trial(number) / "metrics.csv"
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return  # a trial without an epoch has none
+    lines = content.splitlines(keepends=True)
+    width = lines[0].count(b",") if lines else 0
+    whole = list(
+        itertools.takewhile(
+            lambda line: line.endswith(b"\n") and b"\0" not in line and line.count(b",") == width,
+            lines if width else [],
+        )
+    )
+    kept = b"".join(whole)
+    if kept == content and whole:
+        return
+    epochs = max(0, len(whole) - 1)
+    if mend:
+        write_bytes(file, kept) if whole else file.unlink()
+    left = f"{counted(epochs, 'epoch')} of it are left" if epochs else "no epoch of it is left"
+    lost = len(content) - len(kept)
+    what = f"{lost:,} bytes at its end are no rows" if content else "it is empty"
+    done = f"{'cut off' if whole else 'removed'}; {left}, and the trial's result is in the study"
+    yield Finding(f"trials/{number}/{file.name}", what, done)
 
 
 def _tables(
@@ -138,9 +168,11 @@ def _tables(
         yield Finding("trials.csv", what, "rebuilt from the study")
     what = _fault_of_stages(run, table)
     if what is not None:
+        state = _state(run, request, space, studies, table)
         if mend:
-            run.write_stages(_state(run, request, space, studies, table))
-        yield Finding("stages.json", what, "rebuilt from the study, its wall-clock time estimated")
+            run.write_stages(state)
+        done = "rebuilt from the study, its wall-clock time estimated"
+        yield Finding("stages.json", what, done, holds=state)
 
 
 def _fault_of_trials(run: RunDir, table: Table) -> str | None:
@@ -162,9 +194,17 @@ def _fault_of_stages(run: RunDir, table: Table) -> str | None:
         state = run.stages()
     except RunError:
         return "it cannot be read"
-    if state:
-        return None
-    return "it is missing" if table.rows else None
+    if not state:
+        return "it is missing" if table.rows else None
+    going_on = _going_on(table)
+    if state.get("ended") and going_on:
+        return f"it says that the search has ended, and trial {going_on[0]} has not"
+    return None
+
+
+def _going_on(table: Table) -> list[int]:
+    """Trials that a resume takes up again."""
+    return [number for number, row in table.rows.items() if row["cause"] is None]
 
 
 def _state(
@@ -189,7 +229,7 @@ def _state(
     results = {name: found for name in ("best", "reference") if (found := _exported(run, name))}
     best = results.get("best")
     if best is not None:
-        ended = best["test"] is not None
+        ended = best["test"] is not None and not _going_on(table)
         state |= {"stopped": "budget" if ended else "interrupted", "ended": ended}
         if best["trial"] == 0:
             results["reference"] = best

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..units import show_seconds
+from ..units import counted, show_seconds
 from .work import Live
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ RETRIES = 2  # of a trial whose worker died
 TRIAL_TIMEOUT = 600.0
 SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
 MOST_TOLD = 3  # kinds of failures in the summary
+WENT_ON, BEGAN_AGAIN, GIVEN_UP = (  # what becomes of a trial whose worker died
+    "went on from the last checkpoint", "began again", "was given up",
+)  # fmt: skip
 RESTARTS = 5  # of Ray in a row, without one epoch in between
 RESTART_SECONDS = 8.0  # that a new start takes: with less of the budget left it is not worth it
 
@@ -44,12 +47,13 @@ class Faults:
 
     retries: int = RETRIES
     timeout: float = TRIAL_TIMEOUT
-    retried: list[int] = field(default_factory=list)  # trials, in the order of their retries
+    deaths: int = 0  # of workers
     restarts: int = 0  # of Ray
     _fruitless: int = 0
     _epochs: int = -1
     _looked: float | None = None
     _alike: dict[str, str] = field(default_factory=dict)  # digest -> likeness of its failure
+    _fates: dict[int, str] = field(default_factory=dict)  # of trials whose workers died
     _said: Counter[str] = field(default_factory=Counter)  # by the last line
 
     # --- workers ------------------------------------------------------------------------
@@ -57,6 +61,7 @@ class Faults:
     def died(self, live: Live, error: str) -> str:
         """Count a worker's death under the trial; the line for the log."""
         live.deaths += 1
+        self.deaths += 1
         told = f"trial {live.ask.number}: its worker died: {last_line(error)}"
         if live.deaths > self.retries:
             return f"{told}; after {self.retries} retries it is given up"
@@ -65,8 +70,9 @@ class Faults:
     def again(self, live: Live) -> bool:
         """Whether the trial is to be tried again."""
         if live.deaths > self.retries:
+            self._fates[live.ask.number] = GIVEN_UP
             return False
-        self.retried.append(live.ask.number)
+        self._fates[live.ask.number] = WENT_ON if live.epoch else BEGAN_AGAIN
         return True
 
     def overdue(self, lives: Iterable[Live], now: float) -> list[int]:
@@ -121,20 +127,20 @@ class Faults:
     def notes(self) -> list[str]:
         """What to say of this session at its end."""
         told = [
-            f"{number} {'trial' if number == 1 else 'trials'} failed: {words}"
+            f"{counted(number, 'trial')} failed: {words}"
             for words, number in self._said.most_common(MOST_TOLD)
         ]
         if len(self._said) > MOST_TOLD:
             told.append(f"and {len(self._said) - MOST_TOLD} other failures: see trials.csv")
-        if self.retried:
-            times, trials = len(self.retried), sorted(set(self.retried))
-            named = ", ".join(map(str, trials[:10])) + (", …" if len(trials) > 10 else "")
-            told.append(
-                f"workers died or hung {times} {_times(times)}; trials {named} went on from their "
-                "checkpoints"
-            )
+        if self._fates:
+            fates = [
+                _fate(fate, sorted(n for n, found in self._fates.items() if found == fate))
+                for fate in (WENT_ON, BEGAN_AGAIN, GIVEN_UP)
+                if fate in self._fates.values()
+            ]
+            told.append(f"workers died or hung {counted(self.deaths, 'time')}: {', '.join(fates)}")
         if self.restarts:
-            told.append(f"Ray died {self.restarts} {_times(self.restarts)} and was started again")
+            told.append(f"Ray died {counted(self.restarts, 'time')} and was started again")
         return told
 
 
@@ -209,5 +215,8 @@ def likeness(error: str) -> str:
     return f"{list(places)} {words}"
 
 
-def _times(number: int) -> str:
-    return "time" if number == 1 else "times"
+def _fate(fate: str, trials: Sequence[int]) -> str:
+    """ "trials 0, 2 went on from the last checkpoint"."""
+    named = ", ".join(map(str, trials[:10])) + (", …" if len(trials) > 10 else "")
+    verb = fate.replace("was ", "were ") if len(trials) > 1 else fate
+    return f"{'trial' if len(trials) == 1 else 'trials'} {named} {verb}"

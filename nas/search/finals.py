@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from ..units import show_seconds
+from ..units import counted, show_seconds
 from . import minimum
 from .ledger import RESERVE_SHARE, FinalCost, Ledger
 
@@ -18,8 +19,12 @@ MOST_CANDIDATES = max(candidates for candidates, _ in PLANS)
 SMALLEST_UNTIMED = (1, 2)  # without a clock there are two seeds: a spread can be shown
 UNTIMED_SHARE = 1 / 2  # of what the search cost, for finals under a budget without time
 BROKEN = ("exploded", "nan", "out_of_memory", "failed")
+ALIKE = 3  # the last trials of one size, whose pace is the machine's of late
+LOOKED_AT = 100  # trials of late, among which they are looked for
+SLOWER = 1.15  # than the search, from which it is said
 
 Row = Mapping[str, Any]
+Price = Callable[[Row], float]  # seconds of an epoch
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Rows(Protocol):
     def rows(self) -> Mapping[int, Row]: ...
     def ranked(self, most: int | None = None) -> list[dict[str, Any]]: ...
     def reference(self) -> dict[str, Any] | None: ...
+    def final_rows(self) -> Sequence[Row]: ...
     def has_final(self, job: Job) -> bool: ...
     def leader(self) -> int | None: ...
 
@@ -54,11 +60,13 @@ class Finals:
     def __init__(self, rows: Rows, ledger: Ledger) -> None:
         self._rows, self._ledger = rows, ledger
         self._jobs: deque[Job] = deque()
+        self._wanted: tuple[Job, ...] = ()  # as planned at first: trial 0 and the best lead
         self.planned = False
 
     def reserve(self) -> None:
         """Keep back what the final training is expected to cost, by what is known now."""
-        jobs = forecast(self._rows.ranked(MOST_CANDIDATES), self._rows.reference(), self._ledger)
+        ranked, reference = self._rows.ranked(MOST_CANDIDATES), self._rows.reference()
+        jobs = forecast(ranked, reference, self._ledger, self._price)
         if jobs:
             self._ledger.reserve([job.cost for job in jobs])
 
@@ -79,11 +87,11 @@ class Finals:
         jobs = self._largest(entrants)
         note = None
         if jobs is None:
-            whole = _jobs(entrants, max(seeds for _, seeds in PLANS))
+            whole = _jobs(entrants, max(seeds for _, seeds in PLANS), self._price)
             trained = any(self._rows.has_final(job) for job in whole)
             instead = None if trained else self._best_that_fits(entrants)
-            jobs, note = instead or _shortened(entrants, self._ledger, trained)
-        self._jobs = deque(jobs)
+            jobs, note = instead or _shortened(entrants, self._ledger, trained, self._price)
+        self._jobs, self._wanted = deque(jobs), tuple(jobs)
         self._ledger.reserve([job.cost for job in jobs])
         return note
 
@@ -94,18 +102,43 @@ class Finals:
     def take_up(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Go on with the plan of an earlier session."""
         self.planned = True
-        self._jobs = deque(Job(**record) for record in records)
+        self._wanted = tuple(Job(**record) for record in records)
+        self._jobs = deque(self._wanted)
 
     def next(self, running: Sequence[FinalCost]) -> Job | None:
-        """The next training; None where the budget holds no more. `running`: what the trainings
-        under way still need."""
-        if not self._jobs and self._ledger.timed:
-            self._jobs = deque(self._largest(self._entrants(), running) or ())
+        """The next training; None where the budget holds no more beside those under way.
+
+        running  what these still need
+        """
+        if self._ledger.timed:
+            self._look_again(running)
         while self._jobs:
             job = self._jobs.popleft()
             if not self._rows.has_final(job):
                 return job
         return None
+
+    def _look_again(self, running: Sequence[FinalCost]) -> None:
+        """Plan anew where the budget no longer holds the plan, by what epochs take now, or where
+        it holds more.
+
+        A training that would be cut off is not begun: its share keeps those under way whole.
+        """
+        jobs = [self._priced(job) for job in self._jobs if not self._rows.has_final(job)]
+        if not jobs or not self._ledger.fits([job.cost for job in jobs], running):
+            jobs = self._largest(self._entrants(), running) or self._leading(running)
+        self._jobs = deque(jobs)
+
+    def _leading(self, running: Sequence[FinalCost]) -> list[Job]:
+        """Of trial 0 and the best, the first that has not begun, shortened to what is left."""
+        begun = {_key(row) for row in self._rows.final_rows()}
+        for job in self._wanted[:2]:
+            row = self._rows.rows[job.candidate]
+            if _key_of(job) not in begun:
+                dearer = self._priced(job)
+                short = _shorten(dearer, min(1.0, self._ledger.shrink([dearer.cost], running)))
+                return [short] if short.epochs > int(row["epoch"]) else []
+        return []
 
     def early(self, running: int) -> Job | None:
         """A training that the plan will hold whatever the search's last trials come to, of which
@@ -128,6 +161,90 @@ class Finals:
         """What the jobs to come are expected to take, on one slot."""
         return sum(job.seconds for job in self._jobs)
 
+    def shortfall(self) -> list[str]:
+        """What to say at the end of trainings that were cut off, shortened, or never begun."""
+        rows = {_key(row): row for row in self._rows.final_rows()}  # the last one of each
+        cut = [row for row in rows.values() if row["cause"] == "budget"]
+        begun = [(job, rows[_key_of(job)]) for job in self._wanted if _key_of(job) in rows]
+        short = [
+            row for job, row in begun if row["epochs"] < job.epochs and row["cause"] != "budget"
+        ]
+        never = [job for job in self._wanted if _key_of(job) not in rows]
+        if not (cut or short or never) or not self._ledger.timed:
+            return []
+        said = [f"{self._named(row)} was cut off after {_of_epochs(row)}" for row in cut]
+        said += [f"{self._named(row)} was shortened to {_of_epochs(row)}" for row in short]
+        if never:
+            said.append(f"{counted(len(never), 'training')} never began")
+        slower = self._drift()
+        if slower >= SLOWER:
+            said.append(f"epochs took {slower:.1f} times as long as in the search")
+        ledger = self._ledger
+        lacking = [*self._lacking([*cut, *short]), *(self._priced(job).cost for job in never)]
+        enough = ledger.enough_for(lacking)
+        asked = minimum.advice(ledger.budget, enough)
+        more = f"about {asked}" if asked != ledger.budget.text else "a little more"
+        return [
+            f"the budget of {ledger.budget.text} ended before the final training did: "
+            f"{', '.join(said)}; {more} would have held it"
+        ]
+
+    def _named(self, row: Row) -> str:
+        leading = [job.candidate for job in self._wanted[:2] if job.candidate]
+        best = ", the best of the search," if row["candidate"] in leading else ""
+        return f"trial {row['candidate']}{best} on seed {row['seed_index'] + 1}"
+
+    def _lacking(self, rows: Iterable[Row]) -> Iterable[FinalCost]:
+        """What would have made these trainings whole: a shortened one begins anew."""
+        for row in rows:
+            done = row["epoch"] if row["cause"] == "budget" else 0
+            epochs = row["full_epochs"] - done
+            yield FinalCost(
+                _seconds(self._price(self._rows.rows[row["candidate"]]), epochs), epochs
+            )
+
+    def _priced(self, job: Job) -> Job:
+        """The same by what epochs take now."""
+        price = self._price(self._rows.rows[job.candidate])
+        return replace(job, seconds=_seconds(price, job.epochs))
+
+    def _price(self, row: Row) -> float:
+        """Seconds of an epoch of that candidate, as far as it is known by now.
+
+        A machine that others use too becomes slower: its own final trainings tell it, else what
+        networks of its size have taken of late, and how others' final trainings have fared.
+        """
+        own = [final for final in self._paced() if final["candidate"] == row["trial"]]
+        if own:
+            return float(own[-1]["epoch_seconds"])
+        return self._searched(row) * self._drift()
+
+    def _searched(self, row: Row) -> float:
+        """As in the search: its own pace, or that of the last ones of its size, if slower."""
+        own, rows = float(row["epoch_seconds"] or 0.0), self._rows.rows
+        last = range(max(0, len(rows) - LOOKED_AT), len(rows))
+        alike = [
+            float(other["epoch_seconds"])
+            for other in (rows[number] for number in last if number in rows)
+            if other["macs"] == row["macs"] and other["epoch_seconds"]
+            and other["candidate"] is None
+        ][-ALIKE:]  # fmt: skip
+        return max(own, statistics.median(alike)) if len(alike) == ALIKE else own
+
+    def _drift(self) -> float:
+        """How many times as long as in the search an epoch takes now; at least 1."""
+        rows = self._rows.rows
+        ratios = [
+            float(final["epoch_seconds"]) / searched
+            for final in self._paced()
+            if (searched := self._searched(rows[final["candidate"]]))
+        ]
+        return max(1.0, statistics.median(ratios[-ALIKE:])) if ratios else 1.0
+
+    def _paced(self) -> list[Row]:
+        """The final trainings of which more than the first epoch, a slow one, is timed."""
+        return [row for row in self._rows.final_rows() if row["epoch"] > 1 and row["epoch_seconds"]]
+
     def _entrants(self) -> list[Row]:
         """Trial 0 first, so that in each round of seeds like is compared with like; then the best
         of an earlier session's final training, then the best of the search.
@@ -146,8 +263,8 @@ class Finals:
         ledger = self._ledger
         for candidates, seeds in PLANS:
             if not ledger.timed and (candidates, seeds) == SMALLEST_UNTIMED:
-                return _jobs(entrants[: candidates + 1], seeds)
-            whole = _jobs(entrants[: candidates + 1], seeds)
+                return _jobs(entrants[: candidates + 1], seeds, self._price)
+            whole = _jobs(entrants[: candidates + 1], seeds, self._price)
             jobs = [job for job in whole if not self._rows.has_final(job)]
             if ledger.timed:
                 fits = ledger.fits([job.cost for job in jobs], running)
@@ -164,7 +281,7 @@ class Finals:
         """
         reference, others = entrants[0], entrants[2:]
         for row in others:
-            jobs = _jobs([reference, row], 1)
+            jobs = _jobs([reference, row], 1, self._price)
             if self._ledger.fits([job.cost for job in jobs]):
                 return jobs, (
                     f"the final training of trial {entrants[1]['trial']}, the best of the search, "
@@ -183,7 +300,14 @@ def plan_of(job: Job, row: Row, decisions: Mapping[str, object], seed: int) -> d
     }  # fmt: skip
 
 
-def forecast(ranked: Sequence[Row], reference: Row | None, ledger: Ledger) -> list[Job]:
+def searched(row: Row) -> float:
+    """Seconds of an epoch as a candidate's own training in the search told them."""
+    return float(row["epoch_seconds"] or 0.0)
+
+
+def forecast(
+    ranked: Sequence[Row], reference: Row | None, ledger: Ledger, price: Price = searched
+) -> list[Job]:
     """What the final training will be, while the search runs: the basis of the reserve.
 
     Candidates still to be found are priced like trial 0; nothing before its first epoch.
@@ -194,21 +318,38 @@ def forecast(ranked: Sequence[Row], reference: Row | None, ledger: Ledger) -> li
     for candidates, seeds in PLANS:
         rows = [reference, *ranked[:candidates]]
         rows += [reference] * (candidates + 1 - len(rows))
-        jobs = _jobs(rows, seeds)
+        jobs = _jobs(rows, seeds, price)
         share = RESERVE_SHARE if ledger.timed else UNTIMED_SHARE
         if ledger.worth([job.cost for job in jobs], share):
             break
     return jobs
 
 
-def _jobs(rows: Sequence[Row], seeds: int) -> list[Job]:
-    return [_job(row, seed) for seed in range(seeds) for row in rows]
+def _jobs(rows: Sequence[Row], seeds: int, price: Price) -> list[Job]:
+    prices = {row["trial"]: price(row) for row in rows}
+    return [_job(row, seed, prices[row["trial"]]) for seed in range(seeds) for row in rows]
 
 
-def _job(row: Row, seed_index: int) -> Job:
+def _job(row: Row, seed_index: int, epoch_seconds: float) -> Job:
     epochs = int(row["full_epochs"])
-    seconds = minimum.TRIAL_SECONDS + float(row["epoch_seconds"] or 0.0) * epochs
-    return Job(int(row["trial"]), seed_index, epochs, epochs, seconds)
+    return Job(int(row["trial"]), seed_index, epochs, epochs, _seconds(epoch_seconds, epochs))
+
+
+def _seconds(epoch_seconds: float, epochs: int) -> float:
+    return minimum.TRIAL_SECONDS + epoch_seconds * epochs
+
+
+def _key(row: Row) -> tuple[int, int]:
+    return row["candidate"], row["seed_index"]
+
+
+def _key_of(job: Job) -> tuple[int, int]:
+    return job.candidate, job.seed_index
+
+
+def _of_epochs(row: Row) -> str:
+    done = row["epoch"] if row["cause"] == "budget" else row["epochs"]
+    return f"{done} of {row['full_epochs']} epochs"
 
 
 def remaining(row: Row, rows: Mapping[int, Row]) -> FinalCost:
@@ -233,11 +374,13 @@ def too_small(ledger: Ledger, reference: Row, seconds: float, share: float) -> s
     )
 
 
-def _shortened(entrants: Sequence[Row], ledger: Ledger, trained: bool) -> tuple[list[Job], str]:
+def _shortened(
+    entrants: Sequence[Row], ledger: Ledger, trained: bool, price: Price
+) -> tuple[list[Job], str]:
     """One seed of the best candidate beside trial 0, shortened to fit; nothing where it would
     be shorter than what the search has trained already. `trained`: there are final trainings."""
     rows = list(entrants[:2])
-    whole = _jobs(rows, 1)
+    whole = _jobs(rows, 1, price)
     factor = min(1.0, ledger.shrink([job.cost for job in whole]))
     jobs = [_shorten(job, factor) for job in whole]
     text, reference = ledger.budget.text, rows[0]

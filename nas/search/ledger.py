@@ -59,6 +59,7 @@ class Ledger:
         self._session = wall_before
         self.starting_seconds = starting_before
         self.waiting_seconds = 0.0
+        self.advised = False  # the smallest useful budget was named
         self._begun = False
         self._reserve: tuple[FinalCost, ...] | None = None
 
@@ -149,11 +150,11 @@ class Ledger:
         if budget.device_seconds is not None:
             pace = self.slots * self.devices_per_trial
             estimates.append((budget.device_seconds - self.device_seconds) / pace)
-        elapsed = self.wall_seconds - self.starting_seconds
-        counted = ((self.trials - self.slots, budget.trials), (self.epochs, budget.epochs))
-        for used, bound in counted:
-            if bound is not None and used > 0:
-                left = max(0.0, (bound - used) * elapsed / used)
+        worked = self.device_seconds / self.devices_per_trial / self.slots
+        halves = self.epochs_under_way / 2  # of trials: those that run are half done on average
+        for used, bound in ((self.trials - halves, budget.trials), (self.epochs, budget.epochs)):
+            if bound is not None and used > 0 and worked > 0:
+                left = max(0.0, (bound - used) * worked / used)
                 estimates.append(left + (final_seconds if bound == budget.trials else 0.0))
         return max(0.0, min(estimates)) if estimates else None
 
@@ -251,6 +252,16 @@ class Ledger:
         return min(
             ((bound - used) / max(need, 1e-9) for bound, used, need in left if bound),
             default=float("inf"),
+        )
+
+    def enough_for(self, finals: Sequence[FinalCost]) -> Budget:
+        """The bounds that would hold these trainings too, beside all that is spent."""
+        wall, device, epochs = self._cost(finals)
+        return Budget(
+            "",
+            wall_seconds=self.wall_seconds + wall * MARGIN + CLOSING_SECONDS,
+            device_seconds=self.device_seconds + device * MARGIN,
+            epochs=self.epochs + epochs,
         )
 
     def worth(self, finals: Sequence[FinalCost], share: float) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..data import ImageData
@@ -19,7 +19,7 @@ from ..space import Architecture, Space, draw, fill
 from ..train.recipe import Recipe
 from .pilot import Work
 from .pilots import Process, Starter
-from .placement import Level, Settled, settle
+from .placement import Level, Settled, Threads, settle
 
 PATIENCE_SECONDS = 60.0  # for a process to start and make its first steps, or to answer
 DRAWS = 50  # of the space, whose memory the cost model predicts
@@ -96,7 +96,7 @@ def settled_by(
     """What `place` asks of: the measurement on this machine."""
     first = fill(space, space.default()) if isinstance(space, Space) else space
 
-    def settled(most: int, threads: Callable[[int], int], memory: int) -> tuple[Level, list[Level]]:
+    def settled(most: int, threads: Threads, memory: int) -> tuple[Level, list[Level]]:
         beyond = beyond_default(space, first, data)
         texts = [read_plugin(Path(plugin)) for plugin in plugins]
         with Pilots(first, data, device, plugins=texts, beyond=beyond, starter=starter) as pilots:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..units import counted
 from . import container
 
 
@@ -107,11 +108,6 @@ def inventory(nodes: Sequence[Node]) -> str:
     shown = "; ".join(node.words() for node in nodes[:4])
     more = f"; and {len(nodes) - 4} more" if len(nodes) > 4 else ""
     return f"{counted(len(nodes), 'node')}: {shown}{more}"
-
-
-def counted(number: int, noun: str) -> str:
-    """ "1 CPU", "2 CPUs"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def here(device: str) -> str:

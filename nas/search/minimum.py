@@ -53,20 +53,26 @@ def few_trials(ledger: Ledger, reference: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"the budget of {ledger.budget.text} is small for this space and data: an epoch of its "
-        f"default network takes {show_seconds(seconds)}, a trial has up to {epochs}; give a larger "
-        "one, or fewer epochs (--set recipe.epochs=…)"
+        f"default network takes {show_seconds(seconds)}, a trial has up to {epochs}"
+        f"{enough(ledger, Measured.of(reference, seconds))}"
     )
 
 
 def enough(ledger: Ledger, measured: Measured, started: float | None = None) -> str:
-    """The clause that names the smallest useful budget; `started`: as of `smallest`."""
+    """The clause that names the smallest useful budget, once in a search.
+
+    started  as of `smallest`
+    """
+    if ledger.advised:
+        return ""
+    ledger.advised = True
     least = smallest(
         ledger.budget, measured, slots=ledger.slots, devices_per_trial=ledger.devices_per_trial,
         started=ledger.starting_seconds if started is None else started,
     )  # fmt: skip
     asked = advice(ledger.budget, least)
     if asked == ledger.budget.text:
-        return "; give a larger one"
+        return "; give a larger one, or fewer epochs (--set recipe.epochs=…)"
     return (
         f"; the smallest useful budget is about {asked} (less with --set recipe.epochs=…, or a "
         "space of smaller networks)"
@@ -98,7 +104,7 @@ def smallest(
 
 
 def advice(budget: Budget, least: Budget) -> str:
-    """`least` as it is typed, in the units of `budget`: "90s", "0.02gpu-h,48epochs".
+    """`least` as it may be typed, in the units of `budget`: "90s", "0.02gpu-h,48 epochs".
 
     A bound of `budget` that is large enough stays as it is.
     """
@@ -111,7 +117,9 @@ def advice(budget: Budget, least: Budget) -> str:
             needed = (least.device_seconds or 0.0) / 3600
         else:
             needed = float((least.trials if unit.startswith("trial") else least.epochs) or 0)
-        told.append(part.strip() if number >= needed else f"{_rounded_up(needed, unit)}{unit}")
+        gap = " " if unit.startswith(("trial", "epoch")) else ""
+        larger = f"{_rounded_up(needed, unit)}{gap}{unit}"
+        told.append(part.strip() if number >= needed else larger)
     return ",".join(told)
 
 

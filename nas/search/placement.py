@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import UserError
-from ..units import show_bytes
-from .machine import Node, counted, inventory
+from ..units import counted, show_bytes
+from .machine import Node, inventory
 
 AUTO = "auto"
 GAIN = 1.05  # by less, more trials at once are chance, and each of them takes longer
@@ -37,13 +37,16 @@ class Level:
     memory: int = 0  # bytes that one of them is expected to take at the most
 
     def words(self) -> str:
-        """ "2 at once 5,100 images/s"."""
-        return f"{self.trials} at once {self.pace:,.0f} images/s"
+        """ "2 at once (1 thread each) 5,100 images/s"."""
+        each = " each" if self.trials > 1 else ""
+        threads = f"{counted(self.threads, 'thread')}{each}"
+        return f"{self.trials} at once ({threads}) {self.pace:,.0f} images/s"
 
 
 Measure = Callable[[int, int], Level]  # trials at once, threads of each
-# the most that share a device, threads for so many, bytes for all -> the choice, and all levels
-Settled = Callable[[int, Callable[[int], int], int], tuple[Level, list[Level]]]
+Threads = Callable[[int], Sequence[int]]  # each of so many trials may have, most first
+# the most that share a device, their threads, bytes for all -> the choice, and all levels
+Settled = Callable[[int, Threads, int], tuple[Level, list[Level]]]
 
 
 @dataclass(frozen=True)
@@ -155,25 +158,32 @@ def next_trials(measured: Sequence[Level], most: int) -> int | None:
 
 
 def choose(measured: Sequence[Level]) -> Level:
-    """The fewest trials at once that do as much as the best, or nearly."""
+    """The fewest trials at once, then the fewest threads, that do (nearly) as much as the best."""
     best = max(level.pace for level in measured)
     return min(
-        (level for level in measured if level.pace * GAIN >= best), key=lambda level: level.trials
+        (level for level in measured if level.pace * GAIN >= best),
+        key=lambda level: (level.trials, level.threads),
     )
 
 
-def settle(
-    measure: Measure, most: int, threads: Callable[[int], int], memory: int
-) -> tuple[Level, list[Level]]:
+def settle(measure: Measure, most: int, threads: Threads, memory: int) -> tuple[Level, list[Level]]:
     """Measure until it is known how many trials share a device; that, and all that was measured.
+
+    A small network's threads wait for each other longer than they compute: where a trial alone is
+    as fast with the fewest, more are not tried again.
 
     memory  bytes that all of them have together
     """
     measured: list[Level] = []
+    few = False
     while (trials := next_trials(measured, most)) is not None:
-        level = measure(trials, threads(trials))
-        measured.append(level)
-        most = min(most, max(1, int(memory / (HEADROOM * max(level.memory, 1)))))
+        options = threads(trials)
+        tried = options if not measured else options[-1:] if few else options[:1]
+        for each in dict.fromkeys(tried):
+            level = measure(trials, each)
+            measured.append(level)
+            most = min(most, max(1, int(memory / (HEADROOM * max(level.memory, 1)))))
+        few = few or (trials == 1 and choose(measured).threads == options[-1])
     return choose(measured), measured
 
 
@@ -234,15 +244,24 @@ def place(
         if isinstance(wish.gpus_per_trial, float):
             _check_gpus(wish.gpus_per_trial, nodes, address)
         gpus, cpus, clause = _gpu_shares(wish, nodes, said_cpus, memory, settled)
+        measured = None
     else:
-        measuring = settled if device == "cpu" else None
-        gpus, cpus, clause = _cpu_shares(wish, nodes, said_cpus, memory, measuring)
+        measuring, gpus = settled if device == "cpu" else None, 0.0
+        cpus, measured, clause = _cpu_shares(wish, nodes, said_cpus, memory, measuring)
     room = _room(device, nodes, gpus, cpus, address)
     trials = _trials(wish.trials_at_once, room, device, gpus, address, nodes)
-    threads = cpus or _threads(nodes, gpus, trials)
+    threads = measured or cpus or _threads(nodes, gpus, trials)
     share = min(1.0, gpus) if device == "cuda" else 1.0
     return Placement(
-        tuple(nodes), address, device, trials, gpus, cpus or 1, threads, int(share * memory), clause
+        tuple(nodes),
+        address,
+        device,
+        trials,
+        gpus,
+        measured or cpus or 1,
+        threads,
+        int(share * memory),
+        clause,
     )
 
 
@@ -259,28 +278,35 @@ def _gpu_shares(
     most = min(MOST_SHARING, max(1, each // (cpus or 1)))
     if isinstance(wish.trials_at_once, int):
         most = min(most, math.ceil(wish.trials_at_once / sum(node.gpus for node in nodes)))
-    level, measured = settled(most, lambda trials: cpus or max(1, each // trials), memory)
+    level, measured = settled(most, lambda trials: [cpus or max(1, each // trials)], memory)
     return share_of(level.trials), cpus, why(level, measured)
 
 
 def _cpu_shares(
     wish: Wish, nodes: Sequence[Node], cpus: int | None, memory: int, settled: Settled | None
-) -> tuple[float, int | None, str]:
-    """The same without GPUs: trials that share the CPUs of a node."""
+) -> tuple[int | None, int | None, str]:
+    """The same without GPUs: the CPUs that go with a trial, and its threads where measured.
+
+    A small network may have fewer threads than CPUs.
+    """
     free = AUTO in (wish.trials_at_once, wish.cpus_per_trial)
     node = max(nodes, key=lambda node: node.cpus)
     most = node.cpus // (cpus or 1)
     if not free or isinstance(wish.trials_at_once, int) or most == 1 or settled is None:
-        return 0.0, cpus, ""
-    level, measured = settled(most, lambda trials: cpus or max(1, node.cpus // trials), memory)
-    return 0.0, level.threads, why(level, measured)
+        return cpus, None, ""
+
+    def threads(trials: int) -> list[int]:
+        return [cpus] if cpus else [max(1, node.cpus // trials), 1]
+
+    level, measured = settled(most, threads, memory)
+    return cpus or max(1, node.cpus // level.trials), level.threads, why(level, measured)
 
 
 def why(level: Level, measured: Sequence[Level]) -> str:
     """What was measured, in a clause."""
-    best = {each.trials: each for each in sorted(measured, key=lambda each: each.pace)}
-    paces = ", ".join(best[trials].words() for trials in sorted(best))
-    taken = f"; one takes up to {show_bytes(level.memory)}" if level.memory else ""
+    best = {(e.trials, -e.threads): e for e in sorted(measured, key=lambda each: each.pace)}
+    paces = ", ".join(best[key].words() for key in sorted(best))
+    taken = f"; a trial's process takes up to {show_bytes(level.memory)}" if level.memory else ""
     return f"measured: {paces}{taken}"
 
 

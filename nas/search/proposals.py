@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from ..errors import ShapeError
 from ..space import Architecture, Decisions, Space, draw, fill
 from ..train.recipe import Recipe
+from ..units import counted
 from . import stages
 from .ledger import Ledger
 from .memory import Memory
@@ -120,15 +121,16 @@ class Proposer:
     def see_pace(self, epoch_seconds: float) -> None:
         """Trial 0's first epoch is measured: a small budget gets shorter coarse trials."""
         left = self._ledger.search_epochs(epoch_seconds)
-        if len(self.stages) > 1 or not self._holes or left is None:
-            return
+        if len(self.stages) > 1 or not self._holes or left is None or self._ledger.search_over():
+            return  # no more trials: there is nothing to shorten
         wanted = max(stages.WANTED, self._enqueued + 1)
         stage = stages.shortened(self.stage, self.default_epochs, left, wanted)
         if stage is not self.stage:
             self.stages[0] = stage
             self._studies.study(stage.name).set_user_attr("stage", stage.record())
             length = stage.epochs(self.default_epochs)
-            self._log(f"stage {stage.name}: trials of {length} epochs, the budget being small")
+            trials = f"trials of {counted(length, 'epoch')}"
+            self._log(f"stage {stage.name}: {trials}, the budget being small")
 
     def know(self, digest: str, epochs: int, number: int) -> None:
         """That network and recipe, at that length, is trial `number`'s."""

@@ -6,9 +6,10 @@ A resume takes stock of what it needs; `nas doctor` (`doctor.py`) looks at every
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import SpaceError
 from ..rundir import CHECKPOINT, PREVIOUS, RunDir, checkpoint_fault, leftovers, write_text
@@ -21,16 +22,23 @@ from .study import Record, Studies
 class Finding:
     """Something that was not as it should be. `done` None: it cannot be mended.
 
-    where  the file or folder, below the run folder
+    where  the file or folder, below the run folder; "." is the run itself
+    holds  what the file holds when it is mended, where later looks depend on it
     """
 
     where: str
     what: str
     done: str | None
+    holds: Mapping[str, Any] | None = None
+
+    @property
+    def fault(self) -> str:
+        """Where and what."""
+        return self.what if self.where == "." else f"{self.where}: {self.what}"
 
     @property
     def sentence(self) -> str:
-        return f"{self.where}: {self.what}; {self.done or 'this cannot be mended'}"
+        return f"{self.fault}; {self.done or 'this cannot be mended'}"
 
 
 def take_stock_of_files(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:

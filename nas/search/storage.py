@@ -35,7 +35,7 @@ from .database import Database, Tables
 from .journal import open_journal
 
 JOURNAL = "journal"
-FORMS = "journal, sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+FORMS = "journal, sqlite:///FILE, or postgresql:// or postgresql+psycopg://USER@HOST/DATABASE"
 CONNECT_SECONDS = 5  # for one address of the server
 CHECK_SECONDS = 10.0  # for all of it, the look-up of its name included
 BUSY_SECONDS = 30.0  # that a writer waits for another one of the same SQLite file
@@ -105,7 +105,7 @@ def _parse(text: str) -> sqlalchemy.URL:
     if url.drivername not in POSTGRESQL:
         raise _refused(text, f"it must be {FORMS}")
     if not url.database:
-        raise _refused(text, "it names no database, such as postgresql+psycopg://nas@host/trials")
+        raise _refused(text, "it names no database, such as postgresql://nas@host/trials")
     if {key.lower() for key in url.query} & {"password", "sslpassword"}:
         raise _refused(text, "give a password by PGPASSWORD or ~/.pgpass, not behind the ?")
     if find_spec("psycopg") is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -219,6 +220,7 @@ def test_a_trial_that_was_trained_otherwise_is_told_where_it_differs(searched, t
     done = nas("train", "run/trials/0/architecture.yaml", "--exact", "--json")
     assert done.code == 1, done.err
     assert "epoch 1 differs: train_loss was" in done.json["difference"]
+    assert re.search(r"\(they are [\d.e+-]+ apart\)", done.json["difference"])
     assert done.json["equal"] is False
 
 

@@ -109,6 +109,7 @@ def test_plan(screen):
         "drawn": {"number": 200, "fitting": 150, "mean_macs": 3.4e5, "most_memory_bytes": 2**23},
         "pilot": [{"memory_bytes": 3 * 2**20}], "trials_at_once": 2, "gpus_per_trial": 0.0,
         "budget": "1gpu-h", "epoch_seconds": 0.2, "trials": 1100, "wall_seconds": 60.0,
+        "starting_seconds": 7.0, "auto": ["trials_at_once"],
         "stages": [{"name": "coarse", "epochs": 2, "trials": 1000},
                    {"name": "fine-1", "epochs": 1, "trials": 100}],
         "final": {"trainings": 12, "candidates": 4, "seeds": 3, "epochs": 12, "seconds": 9.0,
@@ -120,7 +121,8 @@ def test_plan(screen):
         "18 architectures", "params 500k", "5.18k", "about 1,100 trials", "one trial slot",
         "coarse 1,000 of up to 2 epochs", "fine-1 100 of up to 1 epoch",
         "12 trainings (4 networks, up to 3 seeds) of 12 epochs", "2.0 MiB (3.0 MiB measured)",
-        "150 of 200 plain draws",
+        "150 of 200 plain draws", "1 min of wall clock, 7.0 s of it before the first trial",
+        "what auto measures", "the default's tensors",
     ):  # fmt: skip
         assert needed in text
 

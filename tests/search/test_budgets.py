@@ -184,12 +184,26 @@ def test_what_is_too_small_names_a_budget_that_is_not(tmp_path, budget):
     named = note.partition("about ")[2].partition(" (less")[0]
     if "which takes about" in note:
         named = note.rpartition("is about ")[2].partition(" (less")[0]
-    assert [part.lstrip("0123456789.") for part in named.split(",")] == [
+    assert [part.lstrip("0123456789. ") for part in named.split(",")] == [
         part.lstrip("0123456789.") for part in budget.split(",")
     ], "in the units that were asked"
     state = Simulation(tmp_path / "enough", named, **options).go()
     assert any(entry["candidate"] and entry["epochs"] == 6 for entry in state["finalists"])
     assert not [note for note in state["notes"] if "smallest useful budget" in note]
+
+
+def test_a_budget_of_few_trials_is_told_with_one_that_is_enough(tmp_path):
+    simulation = Simulation(tmp_path / "run", "75s", epoch_seconds=lambda _: 6.0)
+    (note,) = [n for n in simulation.go()["notes"] if "is small for this space and data" in n]
+    assert "the smallest useful budget is about " in note
+    named = parse_budget(note.rpartition("is about ")[2].partition(" (less")[0])
+    assert named.wall_seconds > 75
+
+
+def test_a_search_that_is_over_shortens_no_stage(tmp_path):
+    simulation = Simulation(tmp_path / "run", "1epochs", epoch_seconds=lambda _: 6.0)
+    simulation.go()
+    assert "the budget being small" not in simulation.run.log_file.read_text()
 
 
 def test_a_small_budget_shortens_the_coarse_trials_and_not_the_final_ones(tmp_path):

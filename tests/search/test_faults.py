@@ -38,6 +38,43 @@ def test_a_trial_is_retried_as_often_as_asked_then_told_failed_with_its_cause(tm
     assert core.next().number == 1
 
 
+def test_what_became_of_trials_whose_workers_died_is_told_with_every_death(tmp_path):
+    simulation = Simulation(tmp_path / "run", "5trials", slots=1)
+    core = simulation.core
+    ask = core.next()
+    core.on_start(ask.number)
+    core.on_report(0, {"kind": "epoch", "epoch": 1, "validation": 0.5, "seconds": 1.0})
+    core.on_death(0, "the worker was killed")
+    assert core.faults.notes() == [
+        "workers died or hung 1 time: trial 0 went on from the last checkpoint"
+    ]
+    assert core.next().number == 0
+    core.on_report(0, {"kind": "epoch", "epoch": 2, "validation": 0.6, "seconds": 1.0})
+    while core.next().number == 0:
+        core.on_report(0, {"kind": "epoch", "epoch": 3, "validation": 0.6, "seconds": 1.0})
+    core.on_death(1, "the worker was killed")
+    assert core.next().number == 1
+    for _ in range(2):
+        core.on_death(1, "the worker was killed")
+        core.next()
+    core.on_death(2, "the worker was killed")
+    (said,) = (note for note in core.faults.notes() if "workers" in note)
+    assert said == (
+        "workers died or hung 5 times: trial 0 went on from the last checkpoint, trial 2 began "
+        "again, trial 1 was given up"
+    )
+
+
+def test_a_fault_of_the_code_is_noted_once_however_many_trials_still_run(tmp_path):
+    core = Simulation(tmp_path / "run", "20trials", slots=5).core
+    asks = [core.next() for _ in range(5)]
+    for ask in asks:
+        core.on_start(ask.number)
+    for ask in asks:
+        core.on_report(ask.number, failed(PLACE.format(line=3) + "ValueError: no"))
+    assert len([note for note in core.notes if "in a row failed" in note]) == 1
+
+
 def test_a_worker_killed_for_memory_is_out_of_memory_after_its_retries(tmp_path):
     simulation = Simulation(tmp_path / "run", "5trials", slots=1)
     core = simulation.core

@@ -37,6 +37,19 @@ def test_wall_time_of_earlier_sessions_counts():
     assert later.wall_seconds == 40
 
 
+def test_the_time_left_is_that_of_the_trials_to_come_whatever_the_wall_clock_lost():
+    """A hang, a resume, a slow start: 3 trials of 40 begun, 2 of them running, 10 minutes gone."""
+    book = ledger("40trials", now=600.0)
+    book.trials, book.epochs_under_way = 3, 2
+    for _ in range(3):
+        book.charge(2.0)
+    assert book.seconds_left(5.0) == pytest.approx(38 * 3.0 / 2 + 5.0)
+    epochs = ledger("100epochs", now=600.0)
+    epochs.epochs = 20
+    epochs.charge(40.0)
+    assert epochs.seconds_left(5.0) == pytest.approx(80 * 1.0)
+
+
 def test_final_trainings_share_the_slots():
     two = ledger("1000s")
     finals = [FinalCost(100, 10)] * 4

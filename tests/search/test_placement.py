@@ -47,20 +47,23 @@ def growing(k: int) -> float:
 
 
 class Device:
-    """Counts what is asked of it; `noise` is the share by which a look may be too low."""
+    """Counts what is asked of it; `noise` is the share by which a look may be too low, `slowing`
+    how many times as slow a trial is with more than one thread."""
 
-    def __init__(self, pace, memory: int = 0, noise: float = 0.0, seed: int = 0) -> None:
-        self.pace, self.memory, self.noise = pace, memory, noise
+    def __init__(
+        self, pace, memory: int = 0, noise: float = 0.0, seed: int = 0, slowing: float = 1.0
+    ) -> None:
+        self.pace, self.memory, self.noise, self.slowing = pace, memory, noise, slowing
         self.random, self.asked = random.Random(seed), []
 
     def __call__(self, trials: int, threads: int) -> Level:
         self.asked.append(trials)
         pace = self.pace(trials) * (1 - self.random.random() * self.noise)
-        return Level(trials, threads, pace, self.memory)
+        return Level(trials, threads, pace / (self.slowing if threads > 1 else 1), self.memory)
 
 
 def settled(device: Device, most: int = 64, memory: int = 80 * GIB) -> int:
-    level, _ = settle(device, most, lambda trials: 1, memory)
+    level, _ = settle(device, most, lambda trials: [1], memory)
     return level.trials
 
 
@@ -101,12 +104,12 @@ def test_the_share_of_so_many_trials_holds_so_many():
         assert sharing(share_of(trials)) == trials
 
 
-def on(nodes, device, wish=None, address=None, pace=None, memory=0):
+def on(nodes, device, wish=None, address=None, pace=None, memory=0, slowing=1.0):
     wish = wish or Wish()
     simulated = None
     if pace is not None:
         simulated = lambda most, threads, room: settle(  # noqa: E731
-            Device(pace, memory), most, threads, room
+            Device(pace, memory, slowing=slowing), most, threads, room
         )
     return place(
         wish, device, nodes, address=address, memory=40 * GIB if device == "cuda" else 16 * GIB,
@@ -138,10 +141,21 @@ def test_cpus_per_trial_are_its_threads():
 def test_auto_on_cpus_chooses_between_more_trials_and_more_threads():
     wish = Wish(trials_at_once=AUTO)
     many = on([LAPTOP], "cpu", wish, pace=growing)
-    few = on([LAPTOP], "cpu", wish, pace=serial)
+    few = on([LAPTOP], "cpu", wish, pace=serial, slowing=0.5)
     assert (many.trials_at_once, many.threads) == (8, 1)
     assert (few.trials_at_once, few.threads) == (1, 8)
-    assert "1 at once 1,000 images/s" in few.why
+    assert "1 at once (8 threads) 2,000 images/s" in few.why
+
+
+def test_auto_gives_a_small_network_one_thread_where_more_fight():
+    for wish in (Wish(trials_at_once=AUTO), Wish(cpus_per_trial=AUTO)):
+        lone = on([LAPTOP], "cpu", wish, pace=serial, slowing=10.0)
+        assert (lone.trials_at_once, lone.threads, lone.cpus_per_trial) == (1, 1, 1)
+        assert "1 at once (8 threads) 100 images/s, 1 at once (1 thread) 1,000" in lone.why
+        many = on([LAPTOP], "cpu", wish, pace=growing, slowing=10.0)
+        assert (many.trials_at_once, many.threads) == (8, 1)
+        said = Wish(trials_at_once=AUTO, cpus_per_trial=2)
+        assert on([LAPTOP], "cpu", said, pace=serial, slowing=10.0).threads == 2
 
 
 def test_auto_on_gpus_packs_each_of_them():

@@ -24,7 +24,7 @@ def test_auto_trains_on_this_machine_for_a_moment_and_says_what_it_saw():
     assert request.trials_at_once * request.cpus_per_trial <= available_cpus()
     assert place.threads == request.cpus_per_trial
     if available_cpus() > 1:
-        assert "measured: 1 at once " in place.words() and "one takes up to " in place.words()
+        assert "measured: 1 at once " in place.words() and "process takes up to " in place.words()
 
 
 @pytest.fixture

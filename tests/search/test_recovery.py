@@ -6,12 +6,13 @@ import io
 import json
 import shutil
 import zipfile
+from dataclasses import asdict, replace
 
 import pytest
 
 from nas.api.doctor import doctor
 from nas.errors import RunError
-from nas.rundir import CHECKPOINT, PREVIOUS, RunDir, write_checkpoint
+from nas.rundir import CHECKPOINT, PREVIOUS, RunDir, lock, write_checkpoint
 from nas.search.recovery import take_stock_of_files, take_stock_of_trials
 from nas.search.run import open_studies
 
@@ -223,3 +224,78 @@ def test_a_run_that_is_well_is_left_as_it_is(finished):
     before = _content(finished.run)
     assert doctor(finished.run.path).findings == ()
     assert _content(finished.run) == before
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 40, b"4,0.1,0.2"], ids=["NULs", "torn"])
+def test_a_curve_with_a_broken_tail_keeps_its_rows(finished, tail):
+    file = finished.run.trial(3) / "metrics.csv"
+    whole = b"epoch,train_loss,validation\n1,0.5,0.6\n2,0.4,0.7\n"
+    file.write_bytes(whole + tail)
+    for dry_run in (True, False):
+        (finding,) = doctor(finished.run.path, dry_run=dry_run).findings
+        assert finding.where == "trials/3/metrics.csv"
+        assert f"{len(tail)} bytes" in finding.what and "2 epochs of it are left" in finding.done
+    assert file.read_bytes() == whole
+    assert doctor(finished.run.path).findings == ()
+
+
+def test_a_look_tells_all_that_the_mending_would(finished):
+    (finished.run.path / "stages.json").unlink()
+    (finished.run.path / "best.pt").write_bytes(b"PK")
+    (finished.run.trial(_source(finished)) / CHECKPOINT).write_bytes(checkpoint("weights"))
+    found = doctor(finished.run.path, dry_run=True)
+    assert [f.where for f in found.findings] == ["stages.json", "best.yaml, best.pt"]
+    assert "best.pt is truncated" in found.findings[-1].what
+    assert not (finished.run.path / "stages.json").exists()
+
+
+def _source(finished) -> int:
+    return json.loads((finished.run.path / "best.yaml").read_text())["found"]["weights_from_trial"]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_run_whose_last_end_was_torn_off_has_not_ended(finished, lost):
+    run, before = finished.run, finished.run.stages()["trials"]["total"]
+    last = max(finished.table.rows)
+    _tear(run, last)
+    (run.trial(last) / CHECKPOINT).write_bytes(checkpoint("weights"))
+    if lost:
+        (run.path / "stages.json").unlink()
+    assert "stages.json" in {finding.where for finding in doctor(run.path).findings}
+    state = run.stages()
+    assert not state.get("ended") and state["stopped"] == "interrupted"
+    assert doctor(run.path).findings == ()
+    resumed = Simulation(run.path, "12trials")
+    state = resumed.go()
+    assert state["ended"] and state["trials"]["total"] == before
+    assert resumed.table.rows[last]["cause"] == "finished"
+
+
+def _tear(run: RunDir, trial: int) -> None:
+    """The journal, torn within the record that told the end of that trial."""
+    content = run.journal.read_bytes()
+    for end in range(len(content) - 1, 0, -1):
+        if content[end - 1 : end] == b"\n":
+            run.journal.write_bytes(content[: end + 5])
+            records = [r for n in open_studies(run).names() for r in open_studies(run).records(n)]
+            if any(r.number == trial and r.running for r in records):
+                return
+
+
+def test_what_is_wrong_with_the_run_itself_begins_with_words(finished):
+    (finished.run.path / "space.yaml").write_text(TEXT.replace("[8, 16, 32]", "[8, 16]"))
+    (finding,) = doctor(finished.run.path).findings
+    assert finding.sentence.startswith(str(finished.run.path))
+
+
+def test_the_lock_of_a_dead_host_is_waited_for_aloud_and_told(finished, monkeypatch):
+    monkeypatch.setattr(lock, "STALE_SECONDS", 0.2)
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.05)
+    other = replace(lock.ourselves(), pid=4711, host="farhost", boot="another")
+    text = f"{other}\n{json.dumps(asdict(other))}\n"
+    (finished.run.path / lock.NAME).write_bytes(text.encode().ljust(lock.WIDTH))
+    heard: list[str] = []
+    (finding,) = doctor(finished.run.path, say=heard.append).findings
+    (waiting,) = heard
+    assert "pid 4711 on farhost" in waiting and "waiting" in waiting
+    assert finding.where == lock.NAME and "pid 4711 on farhost is taken over" in finding.what

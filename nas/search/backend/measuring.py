@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import ray
@@ -13,7 +13,7 @@ from ...plugins import Plugin, read_plugin
 from ...space import Architecture, Space, fill
 from ..loadtest import Pilots, beyond_default
 from ..machine import Node
-from ..placement import Level, Settled, settle
+from ..placement import Level, Settled, Threads, settle
 from .cluster import joined
 
 WAIT_SECONDS = 180.0  # for a node to be free, and for the measurement
@@ -32,7 +32,7 @@ def settled_there(
     first = fill(space, space.default()) if isinstance(space, Space) else space
     texts = [read_plugin(Path(plugin)) for plugin in plugins]
 
-    def settled(most: int, threads: Callable[[int], int], memory: int) -> tuple[Level, list[Level]]:
+    def settled(most: int, threads: Threads, memory: int) -> tuple[Level, list[Level]]:
         node = max(nodes, key=lambda node: (node.gpus if device == "cuda" else 0, node.cpus))
         cpus = node.cpus // node.gpus if device == "cuda" else node.cpus
         beyond = beyond_default(space, first, data)
@@ -60,7 +60,7 @@ def settled_there(
 
 def _measure(
     first: Architecture, data: ImageData, device: str, texts: Sequence[Plugin],
-    beyond: int, most: int, threads: dict[int, int], memory: int,
+    beyond: int, most: int, threads: dict[int, Sequence[int]], memory: int,
 ) -> tuple[Level, list[Level]]:  # fmt: skip
     with Pilots(first, data, device, plugins=texts, beyond=beyond) as pilots:
         return settle(pilots.measure, most, threads.__getitem__, memory)
