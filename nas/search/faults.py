@@ -30,7 +30,13 @@ TRIAL_TIMEOUT = 600.0
 SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
 MOST_TOLD = 3  # kinds of failures in the summary
 RESTARTS = 5  # of Ray in a row, without one epoch in between
+STARTS = 2  # of a Ray that does not come up: each takes half a minute
 RESTART_SECONDS = 8.0  # that a new start takes: with less of the budget left it is not worth it
+
+UNSTARTED = (
+    "; see that this machine has time, memory, and space in its temporary folder and in /dev/shm, "
+    "then go on: nas search --resume {run}"
+)
 
 OUT_OF_MEMORY = (  # what libraries say, lower case, where the type of the error does not
     "can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc",
@@ -96,12 +102,12 @@ class Faults:
             "killed"
         )
 
-    def in_vain(self, epochs: int) -> bool:
-        """Count a start of Ray, `epochs` being done; whether too many were for nothing."""
+    def in_vain(self, epochs: int, most: int = RESTARTS) -> bool:
+        """Count a start of Ray, `epochs` being done; whether `most` or more were for nothing."""
         self._fruitless = 0 if epochs > self._epochs else self._fruitless + 1
         self._epochs = epochs
-        self.restarts += self._fruitless < RESTARTS
-        return self._fruitless >= RESTARTS
+        self.restarts += self._fruitless < most
+        return self._fruitless >= most
 
     # --- candidates ---------------------------------------------------------------------
 
@@ -138,12 +144,14 @@ class Faults:
         return told
 
 
-def outlive(core: Core, error: str, hungry: Sequence[int] = ()) -> bool:
+def outlive(core: Core, error: str, hungry: Sequence[int] = (), *, begun: bool = True) -> bool:
     """Ray died under all trials: they go on from their checkpoints. Whether to start it again.
 
     hungry: trials whose workers were killed for memory, by which Ray died
+    begun: else it did not come up at all
     """
-    core.run.log(f"Ray died: {error}")
+    told = f"Ray {'died' if begun else 'did not start'}"
+    core.run.log(f"{told}: {error}")
     for number in hungry:
         core.on_death(number, error, "out_of_memory")
     core.suspend()
@@ -152,8 +160,11 @@ def outlive(core: Core, error: str, hungry: Sequence[int] = ()) -> bool:
     if core.ledger.wall_left < RESTART_SECONDS:
         core.give_up(f"the budget left no time to start Ray again: {error}")
         return False
-    if not hungry and core.faults.in_vain(core.ledger.epochs):
-        core.notes.append(f"Ray died {RESTARTS} times in a row without one epoch: {error}")
+    most = RESTARTS if begun else STARTS
+    if not hungry and core.faults.in_vain(core.ledger.epochs, most):
+        without = " without one epoch" if begun else ""
+        advice = "" if begun else UNSTARTED.format(run=core.run.path)
+        core.notes.append(f"{told} {most} times in a row{without}: {error}{advice}")
         core.interrupt("error")
         return False
     return True

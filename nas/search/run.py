@@ -89,7 +89,7 @@ def search(
             core.give_up(_no_start(run, prepared, core.ledger, left))
         else:
             with _keeping(studies.storage, core):
-                backend.execute(core, prepared.data.without_test(), placement, refresh)
+                backend.execute(core, prepared.data.without_test(), placement, refresh, say)
         state = core.finish()
         run.log(f"search ends: {state['stopped']}")
     return state

@@ -35,11 +35,12 @@ class RayDied(BaseException):
     """Leaves `fit`: there is no Ray to go on with. Not an Exception, which Tune would keep.
 
     hungry: trials whose workers Ray killed for memory; Tune does not outlive that (Ray 2.60)
+    begun: it had come up
     """
 
-    def __init__(self, told: str, hungry: Sequence[int] = ()) -> None:
+    def __init__(self, told: str, hungry: Sequence[int] = (), *, begun: bool = True) -> None:
         super().__init__(told)
-        self.hungry = tuple(hungry)
+        self.hungry, self.begun = tuple(hungry), begun
 
 
 def dead_part() -> str | None:
