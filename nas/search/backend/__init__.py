@@ -101,7 +101,7 @@ def _session(
         run = core.run
     workers = Workers(run.path)
     try:
-        with running(folder, data, placement), contextlib.suppress(Over):
+        with running(strand, folder, data, placement), contextlib.suppress(Over):
             _fit(tuner(strand, run, data, placement, refresh, say, folder, workers), workers)
     finally:
         workers.forget()

@@ -232,6 +232,7 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
     @_guarded
     def on_trial_start(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
         self._workers.started(_number(trial), trial.temporary_state.ray_actor)
+        self._strand.know_processes()
         with self._strand.core() as core:
             core.on_start(_number(trial))
 

@@ -19,8 +19,8 @@ from ..placement import Placement
 from .address import on_loopback
 from .environment import keep_to_loopback
 from .health import RayDied
-from .processes import end, of_session
 from .signals import deaf
+from .strand import Strand
 
 PACKAGE = Path(__file__).parents[2]  # nas/ itself
 
@@ -28,7 +28,7 @@ MIN_OBJECT_STORE = 100 * 2**20  # Ray refuses less than 75 MiB
 
 
 @contextlib.contextmanager
-def running(folder: str, data: ImageData, placement: Placement) -> Iterator[None]:
+def running(strand: Strand, folder: str, data: ImageData, placement: Placement) -> Iterator[None]:
     """A Ray to run trials on: a local one of our own, gone at the end, or a cluster, left running.
 
     Raises UserError where the cluster cannot be joined any more, RayDied where our own Ray does
@@ -44,7 +44,7 @@ def running(folder: str, data: ImageData, placement: Placement) -> Iterator[None
         _start(folder, data, placement)
         yield
     finally:
-        _stop(folder)
+        _stop(strand)
 
 
 @contextlib.contextmanager
@@ -88,17 +88,16 @@ def _start(folder: str, data: ImageData, placement: Placement) -> None:
         raise RayDied(first or type(error).__name__, begun=False) from error
 
 
-def _stop(folder: str) -> None:
+def _stop(strand: Strand) -> None:
     """End our own Ray at once: its processes block SIGTERM (see `strand`), with which Ray would
     wait a second for each of them."""
-    processes = of_session(folder)
     node = getattr(private, "_global_node", None)  # no public word reaches them
     for infos in node.all_processes.values() if node is not None else ():
         for info in infos:
             info.process.terminate = info.process.kill
-    with deaf():
-        ray.shutdown()
-    end(processes)
+    strand.know_processes()
+    ray.shutdown()
+    strand.end_processes()
 
 
 def _join(address: str) -> None:

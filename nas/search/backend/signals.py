@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Any
 
 from ..core import Core
-from .processes import end, of_session
 from .strand import Strand
 
 
@@ -26,8 +25,7 @@ def signals(core: Core, strand: Strand) -> Iterator[None]:
 
     def handle(number: int, _: FrameType | None) -> None:
         if core.ending is not None:
-            if strand.folder is not None:  # they would follow by themselves, some of them later
-                end(of_session(strand.folder))
+            strand.end_processes()  # they would follow by themselves, some of them later
             os._exit(130)
         if not core.over:  # else: it is at its end already, and only Ray's is waited for
             core.interrupt()

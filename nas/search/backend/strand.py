@@ -14,6 +14,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
+import os
 import signal
 import sys
 import threading
@@ -21,14 +22,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import ray
+from ray.tune import registry
 
 from ..core import GRACE_SECONDS, Core
 from .health import dead_part
-from .processes import end, of_session
+from .processes import Process, end, of_session
 
 LOOK_SECONDS = 0.2
 LEAVE_SECONDS = GRACE_SECONDS + 6.0  # after the word to stop; the export comes after it
 DEAD_SECONDS = 3.0  # the same, where Ray is dead already: it ends this process 14 s later
+EXIT_SECONDS = 3.0  # that the process's exit may take then
 CORE_SECONDS = 3.0  # that a step of the core may take
 
 
@@ -44,6 +47,7 @@ class Strand:
         self._lock = threading.RLock()
         self._left = False
         self._stopping: float | None = None  # since when
+        self._known: list[Process] = []
         self.folder: str | None = None  # of the local Ray that runs, or starts
 
     @contextlib.contextmanager
@@ -95,7 +99,36 @@ class Strand:
             self._core.suspend()
         finally:
             self._lock.release()
-        atexit.unregister(ray.shutdown)  # it would wait for what does not answer
-        if self.folder is not None:
-            end(of_session(self.folder))
+        self.end_processes()
+        _exit_without_ray(130 if self._core.ending == "interrupted" else 1)
         return True
+
+    def know_processes(self) -> None:
+        """Once Ray is up: those below a raylet that has died cannot be found any more."""
+        if self.folder is not None and not self._known:
+            self._known = of_session(self.folder)
+
+    def end_processes(self) -> None:
+        """All of our own Ray, at once; of a cluster there are none."""
+        if self.folder is not None:
+            end([*self._known, *of_session(self.folder)])
+            self._known = []
+
+
+def _exit_without_ray(code: int) -> None:
+    """What Ray does at the process's exit would wait for what does not answer; and Python may not
+    take itself apart under a thread that is inside Ray's library."""
+
+    def leave() -> None:
+        late = threading.Timer(EXIT_SECONDS, os._exit, (code,))
+        late.daemon = True
+        late.start()
+        for function in (leave, ray.shutdown, registry._unregister_all):
+            atexit.unregister(function)
+        atexit._run_exitfuncs()
+        with contextlib.suppress(OSError, ValueError):  # a closed terminal
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+    atexit.register(leave)  # the last one registered is the first one called
