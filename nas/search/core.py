@@ -287,7 +287,7 @@ class Core:
     # --- reports ------------------------------------------------------------------------
 
     def _charge(self, live: Live) -> None:
-        """Since its last report; nothing before its worker is up, no work while it waits for space."""
+        """Since its last report; nothing before its worker is up, nor while that waits for space."""
         now = self._working_seconds()
         if live.started:
             live.device_seconds += self.ledger.charge(now - live.paid_until, waiting=live.waiting)

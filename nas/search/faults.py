@@ -52,6 +52,8 @@ class Faults:
     timeout: float = TRIAL_TIMEOUT
     retried: list[int] = field(default_factory=list)  # trials, in the order of their retries
     restarts: int = 0  # of Ray
+    lost: list[str] = field(default_factory=list)  # nodes of the cluster
+    notice: str | None = None  # for the live view, while nodes are missing
     _fruitless: int = 0
     _epochs: int = -1
     _looked: float | None = None
@@ -109,6 +111,11 @@ class Faults:
         self.restarts += self._fruitless < most
         return self._fruitless >= most
 
+    def nodes(self, gone: Sequence[str], notice: str | None) -> None:
+        """Nodes of the cluster are gone, or have come; `notice`: what it lacks now."""
+        self.lost.extend(gone)
+        self.notice = notice
+
     # --- candidates ---------------------------------------------------------------------
 
     def failed(self, digest: str, error: str) -> bool:
@@ -139,6 +146,9 @@ class Faults:
                 f"workers died or hung {times} {_times(times)}; trials {named} went on from their "
                 "checkpoints"
             )
+        if self.lost:
+            rest = "; its room came back" if self.notice is None else f"; {self.notice}"
+            told.append(f"the cluster lost {', '.join(dict.fromkeys(self.lost))}{rest}")
         if self.restarts:
             told.append(f"Ray died {self.restarts} {_times(self.restarts)} and was started again")
         return told

@@ -262,7 +262,7 @@ def _refresher(core: Core, view: View | None) -> Callable[[], None]:
         nonlocal last
         if view is not None and time.monotonic() - last >= 0.5:
             last = time.monotonic()
-            view(replace(core.status(), notice=core.disk.notice))
+            view(replace(core.status(), notice=core.disk.notice or core.faults.notice))
 
     def refresh() -> None:
         core.hurry()

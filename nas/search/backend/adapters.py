@@ -25,6 +25,7 @@ from ..trainable import PAUSE_SECONDS, Worker
 from ..work import Ask, Signal
 from .health import RayDied, Workers, dead_part, ours
 from .mirror import Mirror, start_keeper
+from .nodes import Nodes
 from .sharing import share_gpu
 from .signals import hear
 from .strand import Strand
@@ -41,6 +42,7 @@ def tuner(
     folder: str,
     workers: Workers,
 ) -> tune.Tuner:
+    nodes = Nodes(placement) if placement.address else None
     needs = {"cpu": float(placement.cpus_per_trial)}
     if placement.gpus_per_trial:
         needs["gpu"] = placement.gpus_per_trial
@@ -58,7 +60,7 @@ def tuner(
         tune.with_resources(trainable, needs),
         tune_config=tune.TuneConfig(
             search_alg=_Searcher(strand),
-            scheduler=_Scheduler(strand, placement.address is not None, workers),
+            scheduler=_Scheduler(strand, nodes, workers),
             num_samples=-1,
             max_concurrent_trials=placement.trials_at_once,
             reuse_actors=True,
@@ -69,9 +71,7 @@ def tuner(
             name="tune",
             storage_path=os.path.join(folder, "tune"),
             verbose=0,
-            callbacks=[
-                _Callback(strand, refresh, Waiting() if placement.address else None, workers)
-            ],
+            callbacks=[_Callback(strand, refresh, say, nodes, workers)],
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
@@ -94,7 +94,8 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
     ) -> None:
         hear()
         share_gpu(placement)
-        away = ray.get_runtime_context().get_node_id() != home
+        self.node = ray.get_runtime_context().get_node_id()
+        away = self.node != home
         self.mirror = Mirror(keeper) if away else None
         self.held: dict[str, Any] | None = None
         self.worker = Worker(
@@ -118,11 +119,11 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
                 self.mirror.push()
             except OSError as error:  # of the driver's disk
                 if not is_full(error):
-                    return {"kind": "failed", "cause": "failed", "error": traceback.format_exc()}
+                    return _failed(traceback.format_exc())
                 self.held = report
                 time.sleep(PAUSE_SECONDS)
-                return {"kind": "pause", "share": 1.0, "full": self.mirror.source}
-        return report
+                report = {"kind": "pause", "share": 1.0, "full": self.mirror.source}
+        return report | {"node": self.node}
 
     def _step(self) -> dict[str, Any]:
         try:
@@ -131,7 +132,11 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
             if hasattr(error, "ray_terminate_msg"):  # Ray ends this worker
                 raise
             # the candidate's: nobody else raises them in a worker
-            return {"kind": "failed", "cause": "failed", "error": traceback.format_exc()}
+            return _failed(traceback.format_exc())
+
+
+def _failed(error: str) -> dict[str, Any]:
+    return {"kind": "failed", "cause": "failed", "error": error}
 
 
 class Over(BaseException):
@@ -197,17 +202,17 @@ class _Searcher(_Pickled, Searcher):  # type: ignore[misc]
 
 
 class _Scheduler(_Pickled, FIFOScheduler):  # type: ignore[misc]
-    def __init__(self, strand: Strand, joined: bool, workers: Workers) -> None:
+    def __init__(self, strand: Strand, nodes: Nodes | None, workers: Workers) -> None:
         super().__init__()
-        self._strand, self._joined, self._workers = strand, joined, workers
+        self._strand, self._nodes, self._workers = strand, nodes, workers
         self._where: dict[int, str] = {}
 
     @_guarded
     def on_trial_result(self, _: object, trial: Any, result: dict[str, Any]) -> str:
         self._workers.reported(_number(trial), int(result["pid"]), str(result["hostname"]))
         with self._strand.core() as core:
-            if self._joined:
-                where = f"{result['hostname']} ({result['node_ip']})"
+            if self._nodes is not None:
+                where = self._nodes.name(str(result["node"]))
                 self._tell_where(core, _number(trial), where)
             stop = core.on_report(_number(trial), result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
@@ -223,11 +228,13 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
         self,
         strand: Strand,
         refresh: Callable[[], None],
-        waiting: Waiting | None,
+        say: Callable[[str], None],
+        nodes: Nodes | None,
         workers: Workers,
     ) -> None:
-        self._strand, self._refresh = strand, refresh
-        self._waiting, self._workers = waiting, workers
+        self._strand, self._refresh, self._say = strand, refresh, say
+        self._nodes, self._workers = nodes, workers
+        self._waiting = None if nodes is None else Waiting()
 
     @_guarded
     def on_trial_start(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
@@ -254,7 +261,10 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
         for number in overdue:
             if not self._workers.kill(number, why) and ours():
                 raise RayDied(f"no worker came up for trial {number}")
+        change = None if self._nodes is None else self._nodes.look()
         with self._strand.core() as core:
+            if change is not None:
+                change.tell(core, self._say)
             self._refresh()
             if core.over or (self._waiting is not None and self._waiting.look(core, trials)):
                 raise Over

@@ -23,6 +23,7 @@ from ..crashes import ended, read_crash
 from ..trainable import last_words_of
 
 SHORT_OF_MEMORY = "a worker was killed because the machine ran short of memory"
+UNREACHABLE = ("is unavailable", "rpc_code", "node has died", "node (where this task was running)")
 VITAL = ("raylet", "gcs_server")  # the raylet is the object store's host too
 
 
@@ -175,6 +176,9 @@ def _ray_words(told: str) -> str:
     code = re.search(r"exit code (-?\d+)", told)
     if code:
         return f"the worker ended itself with exit code {code[1]}"
-    if "End of file" in told or "actor is dead" in told:
+    unreachable = any(words in told for words in UNREACHABLE)
+    if unreachable and not ours():
+        return "the worker cannot be reached: its node is gone, or the network to it"
+    if unreachable or "End of file" in told or "actor is dead" in told:
         return "the worker was killed, or ended itself, and left no word"
-    return told.strip()
+    return re.sub(r"\x1b\[[0-9;]*m", "", told).strip()
