@@ -104,12 +104,13 @@ class Faults:
             "killed"
         )
 
-    def in_vain(self, epochs: int, most: int = RESTARTS) -> bool:
-        """Count a start of Ray, `epochs` being done; whether `most` or more were for nothing."""
-        self._fruitless = 0 if epochs > self._epochs else self._fruitless + 1
+    def in_vain(self, epochs: int, *, begun: bool = True) -> bool:
+        """Count an end of Ray, `epochs` being done; whether too many starts were for nothing."""
+        self._fruitless = 0 if begun and epochs > self._epochs else self._fruitless + 1
         self._epochs = epochs
-        self.restarts += self._fruitless < most
-        return self._fruitless >= most
+        vain = self._fruitless >= (RESTARTS if begun else STARTS)
+        self.restarts += begun and not vain
+        return vain
 
     def nodes(self, gone: Sequence[str], notice: str | None) -> None:
         """Nodes of the cluster are gone, or have come; `notice`: what it lacks now."""
@@ -170,11 +171,10 @@ def outlive(core: Core, error: str, hungry: Sequence[int] = (), *, begun: bool =
     if core.ledger.wall_left < RESTART_SECONDS:
         core.give_up(f"the budget left no time to start Ray again: {error}")
         return False
-    most = RESTARTS if begun else STARTS
-    if not hungry and core.faults.in_vain(core.ledger.epochs, most):
-        without = " without one epoch" if begun else ""
+    if not hungry and core.faults.in_vain(core.ledger.epochs, begun=begun):
+        vain = f"{RESTARTS} times in a row without one epoch" if begun else f"{STARTS} times"
         advice = "" if begun else UNSTARTED.format(run=core.run.path)
-        core.notes.append(f"{told} {most} times in a row{without}: {error}{advice}")
+        core.notes.append(f"{told} {vain}: {error}{advice}")
         core.interrupt("error")
         return False
     return True

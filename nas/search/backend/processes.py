@@ -11,17 +11,17 @@ from pathlib import Path
 Process = tuple[int, int]  # pid, and when it started: a pid is used again
 
 
-def of_session(folder: str) -> list[Process]:
-    """Children of this process that have Ray's folder on their command lines, and all below them.
+def of_session(folder: str, driver: int | None = None) -> list[Process]:
+    """Children of the driver that have Ray's folder on their command lines, and all below them.
 
-    Workers, their own children and Ray's agents are below the raylet.
+    Workers, their own children and Ray's agents are below the raylet. `driver` None: this process.
     """
     parents: dict[int, list[int]] = {}
     started: dict[int, int] = {}
     for pid, (parent, start) in _listed().items():
         parents.setdefault(parent, []).append(pid)
         started[pid] = start
-    found = [pid for pid in parents.get(os.getpid(), []) if _names(pid, folder)]
+    found = [pid for pid in parents.get(driver or os.getpid(), []) if _names(pid, folder)]
     for pid in found:  # grows meanwhile
         found.extend(parents.get(pid, []))
     return [(pid, started[pid]) for pid in found]
@@ -29,11 +29,15 @@ def of_session(folder: str) -> list[Process]:
 
 def end(processes: Iterable[Process]) -> None:
     """By what cannot be blocked; those that are gone are left alone."""
-    for pid, start in processes:
-        told = _stat(pid)
-        if told is not None and told[1] == start:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+    for pid, _ in alive(processes):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def alive(processes: Iterable[Process]) -> list[Process]:
+    """Those that are still there."""
+    told = ((process, _stat(process[0])) for process in processes)
+    return [process for process, stat in told if stat is not None and stat[1] == process[1]]
 
 
 def _listed() -> dict[int, Process]:
