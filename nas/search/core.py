@@ -96,8 +96,7 @@ class Core:
         if self.ledger.begin_search():
             self._remember()
         if live := self._live.get(number):
-            live.paid_until, live.heard = self._working_seconds(), self._clock()
-            live.started = True
+            live.paid_until, live.heard, live.started = self._working_seconds(), self._clock(), True
 
     def on_report(self, number: int, report: Mapping[str, Any]) -> bool:
         """An epoch's figures, a pause within one, or a fault; True: the trial is to stop."""
@@ -106,8 +105,7 @@ class Core:
             return True
         with self._studies.together(lasting=False):  # that it goes on hangs on nothing
             self._hear(live, report)
-        stop = number not in self._live
-        if stop:
+        if stop := number not in self._live:
             self._studies.sync()
         return stop
 
@@ -287,7 +285,7 @@ class Core:
     # --- reports ------------------------------------------------------------------------
 
     def _charge(self, live: Live) -> None:
-        """Since its last report; nothing before its worker is up, nor while that waits for space."""
+        """Since its last report; nothing before its worker is up, nor while it waits for space."""
         now = self._working_seconds()
         if live.started:
             live.device_seconds += self.ledger.charge(now - live.paid_until, waiting=live.waiting)
@@ -479,8 +477,7 @@ class Core:
 
     def status(self) -> Status:
         """A look for the live view."""
-        lives = [live for live in self._live.values() if live.started]
-        running = [(live.ask, live.epoch, live.value) for live in lives]
+        running = [(on.ask, on.epoch, on.value) for on in self._live.values() if on.started]
         seconds = self.ledger.seconds_left(self._final_seconds())
         return snapshots.status(self.stage, running, self.ledger, self.table, seconds)
 
