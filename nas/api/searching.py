@@ -163,9 +163,11 @@ def reopen(path: str | Path, budget: str | None, asked: Mapping[str, Any]) -> Se
     with run.lock():
         pass  # another process that holds it is told of before anything is loaded
     state = run.stages()
-    if budget is not None and budget != request.budget:
+    # what was done, which is not what was asked last: that session may have died as it began
+    done = state.get("budget", {}).get("asked")
+    if budget is not None and budget != done:
         _check_larger(run, budget)
-    elif state.get("ended") and (state.get("results") or not state.get("finalists")):
+    elif (budget or request.budget) == done and _complete(state):
         return Session(run, None)
     return Session(*requests.reopen(path, budget, asked.get("ray_address")), run.taken_over)
 
@@ -189,6 +191,11 @@ def carry_out(
             driver.search(run, prepared, view=view, started=started, disk=disk, say=say)
             export.best(run, prepared.data, device=here(prepared.request.device))
     return Run(run)
+
+
+def _complete(state: Mapping[str, Any]) -> bool:
+    """Whether a search came to its end, and its best was exported."""
+    return bool(state.get("ended") and (state.get("results") or not state.get("finalists")))
 
 
 def _check_same(request: Request, asked: Mapping[str, Any]) -> None:

@@ -95,10 +95,8 @@ class Core:
         """The trial got its slot just now: from here on it pays."""
         if self.ledger.begin_search():
             self._remember()
-        if number in self._live:
-            live = self._live[number]
-            live.paid_until, live.heard = self._working_seconds(), self._clock()
-            live.started = True
+        if live := self._live.get(number):
+            live.paid_until, live.heard, live.started = self._working_seconds(), self._clock(), True
 
     def on_report(self, number: int, report: Mapping[str, Any]) -> bool:
         """An epoch's figures, a pause within one, or a fault; True: the trial is to stop."""
@@ -107,8 +105,7 @@ class Core:
             return True
         with self._studies.together(lasting=False):  # that it goes on hangs on nothing
             self._hear(live, report)
-        stop = number not in self._live
-        if stop:
+        if stop := number not in self._live:
             self._studies.sync()
         return stop
 
@@ -146,7 +143,8 @@ class Core:
             return
         with self._studies.together():
             self._charge(live)
-            self.run.log(self.faults.died(live, error := cut(error)))
+            if not self.ending:  # else nothing is tried again: a resume goes on with it
+                self.run.log(self.faults.died(live, error := cut(error)))
             if self.ending or self.faults.again(live):
                 self._suspend(live)
             else:
@@ -166,15 +164,14 @@ class Core:
     def interrupt(self, why: str = "interrupted") -> None:
         """No new trials; running ones stop at their next report and stay resumable."""
         if self.ending is None:
-            self.ending, self._ended_at = why, self._clock()
+            self._ended_at, self.ending = self._clock(), why  # in this order: others look on
             self.run.log(f"stopping: {why}")
 
     def hurry(self) -> None:
         """Leave running trials that do not come to a report although they are to stop."""
         if self.ending and self._live and self._clock() - self._ended_at > GRACE_SECONDS:
             self.run.log(f"not waited for: trials {sorted(self._live)}")
-            for number in sorted(self._live):
-                self.on_report(number, {"kind": "pause", "share": 0.0})
+            self.suspend()
             self.over = True
 
     def give_up(self, why: str) -> None:
@@ -288,10 +285,10 @@ class Core:
     # --- reports ------------------------------------------------------------------------
 
     def _charge(self, live: Live) -> None:
-        """Since its last report; a trial that waits for space on the disk does no work."""
+        """Since its last report; nothing before its worker is up, nor while it waits for space."""
         now = self._working_seconds()
-        seconds = now - live.paid_until
-        live.device_seconds += self.ledger.charge(seconds, waiting=live.waiting)
+        if live.started:
+            live.device_seconds += self.ledger.charge(now - live.paid_until, waiting=live.waiting)
         live.paid_until = now
 
     def _working_seconds(self) -> float:
@@ -480,7 +477,7 @@ class Core:
 
     def status(self) -> Status:
         """A look for the live view."""
-        running = [(live.ask, live.epoch, live.value) for live in self._live.values()]
+        running = [(on.ask, on.epoch, on.value) for on in self._live.values() if on.started]
         seconds = self.ledger.seconds_left(self._final_seconds())
         return snapshots.status(self.stage, running, self.ledger, self.table, seconds)
 

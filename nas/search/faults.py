@@ -33,7 +33,13 @@ WENT_ON, BEGAN_AGAIN, GIVEN_UP = (  # what becomes of a trial whose worker died
     "went on from the last checkpoint", "began again", "was given up",
 )  # fmt: skip
 RESTARTS = 5  # of Ray in a row, without one epoch in between
+STARTS = 2  # of a Ray that does not come up: each takes half a minute
 RESTART_SECONDS = 8.0  # that a new start takes: with less of the budget left it is not worth it
+
+UNSTARTED = (
+    "; see that this machine has time, memory, and space in its temporary folder and in /dev/shm, "
+    "then go on: nas search --resume {run}"
+)
 
 OUT_OF_MEMORY = (  # what libraries say, lower case, where the type of the error does not
     "can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc",
@@ -49,6 +55,8 @@ class Faults:
     timeout: float = TRIAL_TIMEOUT
     deaths: int = 0  # of workers
     restarts: int = 0  # of Ray
+    lost: list[str] = field(default_factory=list)  # nodes of the cluster
+    notice: str | None = None  # for the live view, while nodes are missing
     _fruitless: int = 0
     _epochs: int = -1
     _looked: float | None = None
@@ -102,12 +110,18 @@ class Faults:
             "killed"
         )
 
-    def in_vain(self, epochs: int) -> bool:
-        """Count a start of Ray, `epochs` being done; whether too many were for nothing."""
-        self._fruitless = 0 if epochs > self._epochs else self._fruitless + 1
+    def in_vain(self, epochs: int, *, begun: bool = True) -> bool:
+        """Count an end of Ray, `epochs` being done; whether too many starts were for nothing."""
+        self._fruitless = 0 if begun and epochs > self._epochs else self._fruitless + 1
         self._epochs = epochs
-        self.restarts += self._fruitless < RESTARTS
-        return self._fruitless >= RESTARTS
+        vain = self._fruitless >= (RESTARTS if begun else STARTS)
+        self.restarts += begun and not vain
+        return vain
+
+    def nodes(self, gone: Sequence[str], notice: str | None) -> None:
+        """Nodes of the cluster are gone, or have come; `notice`: what it lacks now."""
+        self.lost.extend(gone)
+        self.notice = notice
 
     # --- candidates ---------------------------------------------------------------------
 
@@ -139,17 +153,22 @@ class Faults:
                 if fate in self._fates.values()
             ]
             told.append(f"workers died or hung {counted(self.deaths, 'time')}: {', '.join(fates)}")
+        if self.lost:
+            rest = "; its room came back" if self.notice is None else f"; {self.notice}"
+            told.append(f"the cluster lost {', '.join(dict.fromkeys(self.lost))}{rest}")
         if self.restarts:
             told.append(f"Ray died {counted(self.restarts, 'time')} and was started again")
         return told
 
 
-def outlive(core: Core, error: str, hungry: Sequence[int] = ()) -> bool:
+def outlive(core: Core, error: str, hungry: Sequence[int] = (), *, begun: bool = True) -> bool:
     """Ray died under all trials: they go on from their checkpoints. Whether to start it again.
 
     hungry: trials whose workers were killed for memory, by which Ray died
+    begun: else it did not come up at all
     """
-    core.run.log(f"Ray died: {error}")
+    told = f"Ray {'died' if begun else 'did not start'}"
+    core.run.log(f"{told}: {error}")
     for number in hungry:
         core.on_death(number, error, "out_of_memory")
     core.suspend()
@@ -158,8 +177,10 @@ def outlive(core: Core, error: str, hungry: Sequence[int] = ()) -> bool:
     if core.ledger.wall_left < RESTART_SECONDS:
         core.give_up(f"the budget left no time to start Ray again: {error}")
         return False
-    if not hungry and core.faults.in_vain(core.ledger.epochs):
-        core.notes.append(f"Ray died {RESTARTS} times in a row without one epoch: {error}")
+    if not hungry and core.faults.in_vain(core.ledger.epochs, begun=begun):
+        vain = f"{RESTARTS} times in a row without one epoch" if begun else f"{STARTS} times"
+        advice = "" if begun else UNSTARTED.format(run=core.run.path)
+        core.notes.append(f"{told} {vain}: {error}{advice}")
         core.interrupt("error")
         return False
     return True

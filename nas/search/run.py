@@ -89,7 +89,7 @@ def search(
             core.give_up(_no_start(run, prepared, core.ledger, left))
         else:
             with _keeping(studies.storage, core):
-                backend.execute(core, prepared.data.without_test(), placement, refresh)
+                backend.execute(core, prepared.data.without_test(), placement, refresh, say)
         state = core.finish()
         run.log(f"search ends: {state['stopped']}")
     return state
@@ -262,7 +262,7 @@ def _refresher(core: Core, view: View | None) -> Callable[[], None]:
         nonlocal last
         if view is not None and time.monotonic() - last >= 0.5:
             last = time.monotonic()
-            view(replace(core.status(), notice=core.disk.notice))
+            view(replace(core.status(), notice=core.disk.notice or core.faults.notice))
 
     def refresh() -> None:
         core.hurry()

@@ -31,7 +31,7 @@ def test_a_wall_clock_is_kept_and_the_finals_are_whole(nas, budget, turn):
 @pytest.mark.parametrize("budget", ["5s", "0.0001gpu-h", "0.0001cpu-h", "4epochs"])
 def test_the_budget_that_is_named_instead_of_a_small_one_is_enough(nas, tmp_path, budget):
     told = nas(*DIGITS, "--budget", budget, "--run-dir", tmp_path / "small")
-    said = re.search(r"smallest useful budget is about (\S+) \(less", told.out + told.err)
+    said = re.search(r"smallest useful budget is about (.+?) \(less", told.out + told.err)
     assert said, told.err
     done = nas(*DIGITS, "--budget", said[1], "--run-dir", tmp_path / "enough")
     assert done.code == 0, done.err

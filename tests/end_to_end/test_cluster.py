@@ -119,6 +119,12 @@ def test_a_node_that_dies_in_mid_search_loses_nothing(mortal, tmp_path):
     assert found["trials"]["finished"] + found["trials"]["pruned"] == 4
     assert found["trials"]["failed"] == 0
     assert places(run)[lost] == [SECOND, HEAD]
+    rest = "the cluster has 1 node now, with room for 1 of 2 trials at once"
+    log = (run / "log.txt").read_text()
+    for told in (log, " ".join(err.split())):
+        assert re.search(rf"node \S+ \({SECOND}\) is gone: {rest}", told), told
+    assert any(SECOND in note and rest in note for note in found["notes"])
+    assert "rpc_code" not in log and "its node is gone" in log
     after = epochs(run, lost)
     assert after[: len(before)] == before, "it went on from its checkpoint"
     assert [int(row["epoch"]) for row in after] == list(range(1, len(after) + 1))

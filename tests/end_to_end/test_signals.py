@@ -6,11 +6,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from nas.rundir import RunDir
+from nas.search.backend.processes import alive, of_session
 
 from .conftest import command, environment
 from .test_faults import WORDS, wait
@@ -118,6 +122,37 @@ def test_a_step_of_a_minute_does_not_keep_a_pre_emption_waiting(start, tmp_path,
     assert time.monotonic() - began < 30
     assert process.returncode == 130, err
     assert "nas search --resume" in out and "Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Ray's processes hear it")
+@pytest.mark.parametrize("ray", ["lives", pytest.param("is stuck", marks=pytest.mark.slow)])
+def test_a_pre_emption_of_the_whole_group_exports_and_leaves_nothing(start, tmp_path, ray):
+    """As `timeout`, systemd and Slurm send it: to every process. Or Ray does not answer at all."""
+    run = tmp_path / "run"
+    process = start(*WORDS, "--budget", "300trials", "--set", "recipe.epochs=60")
+    limit = time.monotonic() + 120
+    while not list(run.glob("trials/*/metrics.csv")) and time.monotonic() < limit:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    (folder,) = Path(tempfile.gettempdir()).glob(f"nas-{process.pid}-*")
+    below = of_session(str(folder), process.pid)
+    assert len(below) > 3, "Ray's processes, and the workers"
+    if ray == "is stuck":
+        for pid, _ in below:
+            os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    for pid in (process.pid, *(pid for pid, _ in below)):
+        os.kill(pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=90)
+    assert time.monotonic() - began < 45, "30 s, on an idle machine"
+    assert process.returncode == 130, err
+    assert (run / "best.yaml").exists() and "nas search --resume" in out
+    assert "Traceback" not in err and "SIGTERM received" not in err
+    log = (run / "log.txt").read_text()
+    assert "its worker died" not in log and ("left behind" in log) == (ray == "is stuck")
+    while alive(below) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not alive(below)
 
 
 @pytest.mark.slow

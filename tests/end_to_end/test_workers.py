@@ -44,6 +44,8 @@ def write_space(folder: Path, faults: str, units: str = "1") -> tuple[str, ...]:
             "raise": "ValueError: shape (256, 8, 8, 8)",
             "tuple": "'tuple' object",
             "allocate": "can't allocate memory",
+            "interrupt": "KeyboardInterrupt",
+            "leave": "SystemExit: 3",
             "nan_in_validation": "",
             "init": None,
         },

@@ -16,7 +16,7 @@ from nas.models import operator
 Fault = Literal[
     "none", "init", "raise", "raise_late", "tuple", "text", "misfit", "allocate", "memory_error",
     "cuda_memory", "cublas", "nan_in_validation", "infinite_in_validation", "infinite_loss",
-    "segfault", "kill", "exit", "hang", "hog",
+    "segfault", "kill", "exit", "hang", "hog", "interrupt", "leave",
 ]  # fmt: skip
 
 
@@ -42,6 +42,10 @@ class Faulty(nn.Module):
                 raise ValueError(f"shape {tuple(x.shape)} at {id(x):#x}")
             case "raise_late" if self.training and len(x) % 256:
                 raise ValueError("only whole batches")
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "leave":
+                raise SystemExit(3)
             case "tuple":
                 return (x, x)
             case "text":

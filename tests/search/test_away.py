@@ -111,8 +111,8 @@ class Core:
     def interrupt(self, why: str = "interrupted") -> None:
         self.ending = why
 
-    def on_death(self, number: int, error: str) -> None:
-        self.numbers.discard(number)
+    def suspend(self) -> None:
+        self.numbers.clear()
 
 
 @dataclass
@@ -128,9 +128,9 @@ class Trial:
 def run(core: Core, trials: list[Trial], until: float) -> float | None:
     """The second at which the search is left."""
     now = 0.0
-    waiting = Waiting(core, clock=lambda: now)
+    waiting = Waiting(clock=lambda: now)
     while now < until:
-        if waiting.look(trials):
+        if waiting.look(core, trials):
             return now
         now += 1.0
     return None

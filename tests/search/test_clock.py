@@ -32,7 +32,7 @@ class Times:
 def test_a_jump_of_the_clock_changes_no_budget(tmp_path, monkeypatch, budget, jump):
     times = Times()
 
-    def execute(core, data, slots, refresh):
+    def execute(core, data, slots, refresh, say):
         """Ray's part, in one loop: each trial an epoch a second, on two slots."""
         times.now += 5.0  # what the workers' start takes
         live: dict[int, int] = {}

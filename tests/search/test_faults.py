@@ -383,3 +383,42 @@ def test_timeouts_are_read(text, seconds):
 def test_timeouts_that_cannot_be_read_are_refused(text):
     with pytest.raises(UserError, match=r"--trial-timeout .* must be a time above 0, such as"):
         parse_timeout(text)
+
+
+# --- trials without a worker, searches that are stopping ------------------------------------
+
+
+def test_nothing_is_charged_and_shown_before_a_worker_is_up(tmp_path):
+    simulation = Simulation(tmp_path / "run", "50trials", slots=2)
+    core, clock = simulation.core, simulation.clock
+    first, second = core.next(), core.next()
+    core.on_start(first.number)
+    clock.now = 30.0
+    core.on_report(first.number, {"kind": "pause", "share": 0.5})
+    assert [row[0] for row in core.status().running] == [first.number]
+    core.suspend()
+    assert core.ledger.device_seconds == 30.0
+    records = core._studies.records("coarse")  # those without a number are drawn ahead
+    costs = {r.number: r.device_seconds for r in records if r.number is not None}
+    assert costs == {first.number: 30.0, second.number: 0.0}
+
+
+def test_a_worker_that_dies_while_the_search_stops_is_no_retry(tmp_path):
+    core = Simulation(tmp_path / "run", "50trials", slots=1).core
+    core.on_start(core.next().number)
+    core.interrupt()
+    core.on_death(0, "the worker was killed")
+    assert core.live == 0 and core.faults.retried == []
+    (record,) = [r for r in core._studies.records("coarse") if r.number == 0]
+    assert record.running, "a resume goes on with it"
+    assert "its worker died" not in core.run.log_file.read_text()
+
+
+def test_a_ray_that_does_not_start_is_tried_twice_then_said_with_what_to_do(tmp_path):
+    core = Simulation(tmp_path / "run", "50trials", slots=1).core
+    assert outlive(core, "The current node timed out during startup", begun=False)
+    assert not outlive(core, "The current node timed out during startup", begun=False)
+    (note,) = core.notes
+    assert note.startswith("Ray did not start 2 times: The current node timed out")
+    assert "/dev/shm" in note and f"nas search --resume {core.run.path}" in note
+    assert core.finish()["stopped"] == "error"

@@ -27,26 +27,48 @@ from .cluster import running, short_temporary_folder, sweep
 from .health import SHORT_OF_MEMORY, RayDied, Workers, dead_part, hush
 from .measuring import settled_there as settled_there
 from .signals import signals
+from .strand import Left, Strand
 
 
-def execute(core: Core, data: ImageData, placement: Placement, refresh: Callable[[], None]) -> None:
+def execute(
+    core: Core,
+    data: ImageData,
+    placement: Placement,
+    refresh: Callable[[], None],
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
     """Run the core's trials on Ray until it says DONE. `refresh` is called now and then.
 
     Where Ray dies, another one takes its place, and running trials go on from their checkpoints.
     The first SIGINT or SIGTERM interrupts the core, which lets running trials stop at their next
-    report; the second ends the process at once.
+    report; the second ends the process at once. Whatever Ray does, this returns some 20 s after
+    the core was told to stop. `say` is called with what a person should know at once.
     """
     parent = short_temporary_folder()
     sweep(parent)
     hush()
-    with signals(core):
+    strand = Strand(core)
+    with signals(core, strand):
+        strand.run(lambda: _sessions(strand, data, placement, refresh, say, parent))
+
+
+def _sessions(
+    strand: Strand,
+    data: ImageData,
+    placement: Placement,
+    refresh: Callable[[], None],
+    say: Callable[[str], None],
+    parent: str,
+) -> None:
+    with contextlib.suppress(Left):
         while True:
             try:
-                _session(core, data, placement, refresh, parent)
+                _session(strand, data, placement, refresh, say, parent)
                 return
             except RayDied as death:
-                if not outlive(core, str(death), death.hungry):
-                    return
+                with strand.core() as core:
+                    if not outlive(core, str(death), death.hungry, begun=death.begun):
+                        return
 
 
 def _fit(tuner: Any, workers: Workers) -> None:
@@ -66,22 +88,21 @@ def _fit(tuner: Any, workers: Workers) -> None:
 
 
 def _session(
-    core: Core,
+    strand: Strand,
     data: ImageData,
     placement: Placement,
     refresh: Callable[[], None],
+    say: Callable[[str], None],
     parent: str,
 ) -> None:
     """The life of one Ray. Raises RayDied at an end before its time."""
-    folder = tempfile.mkdtemp(prefix=f"nas-{os.getpid()}-", dir=parent)
-    workers = Workers(core.run.path)
+    folder = strand.folder = tempfile.mkdtemp(prefix=f"nas-{os.getpid()}-", dir=parent)
+    with strand.core() as core:
+        run = core.run
+    workers = Workers(run.path)
     try:
-        with (
-            running(folder, data, placement),
-            signals(core),  # again: Ray's start puts its own in place of SIGTERM's
-            contextlib.suppress(Over),
-        ):
-            _fit(tuner(core, data, placement, refresh, folder, workers), workers)
+        with running(strand, folder, data, placement), contextlib.suppress(Over):
+            _fit(tuner(strand, run, data, placement, refresh, say, folder, workers), workers)
     finally:
         workers.forget()
         shutil.rmtree(folder, ignore_errors=True)

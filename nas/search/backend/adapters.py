@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import signal
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,25 +18,31 @@ from ray.tune.search import Searcher
 
 from ...data import ImageData
 from ...plugins import Plugin, read_plugin
-from ...rundir import is_full
+from ...rundir import RunDir, is_full
 from ..core import Core
 from ..placement import Placement
 from ..trainable import PAUSE_SECONDS, Worker
 from ..work import Ask, Signal
 from .health import RayDied, Workers, dead_part, ours
 from .mirror import Mirror, start_keeper
+from .nodes import Nodes
 from .sharing import share_gpu
+from .signals import hear
+from .strand import Strand
 from .waiting import Waiting
 
 
 def tuner(
-    core: Core,
+    strand: Strand,
+    run: RunDir,
     data: ImageData,
     placement: Placement,
     refresh: Callable[[], None],
+    say: Callable[[str], None],
     folder: str,
     workers: Workers,
 ) -> tune.Tuner:
+    nodes = Nodes(placement) if placement.address else None
     needs = {"cpu": float(placement.cpus_per_trial)}
     if placement.gpus_per_trial:
         needs["gpu"] = placement.gpus_per_trial
@@ -46,17 +50,17 @@ def tuner(
         _Trainable,
         data=data,
         placement=placement,
-        plugins=[read_plugin(path) for path in core.run.plugins],
-        deterministic=core.run.request.deterministic,
+        plugins=[read_plugin(path) for path in run.plugins],
+        deterministic=run.request.deterministic,
         home=ray.get_runtime_context().get_node_id(),
         keeper=start_keeper() if placement.address else None,
-        last_words=core.run.path,
+        last_words=run.path,
     )
     return tune.Tuner(
         tune.with_resources(trainable, needs),
         tune_config=tune.TuneConfig(
-            search_alg=_Searcher(core),
-            scheduler=_Scheduler(core, placement.address is not None, workers),
+            search_alg=_Searcher(strand),
+            scheduler=_Scheduler(strand, nodes, workers),
             num_samples=-1,
             max_concurrent_trials=placement.trials_at_once,
             reuse_actors=True,
@@ -67,9 +71,7 @@ def tuner(
             name="tune",
             storage_path=os.path.join(folder, "tune"),
             verbose=0,
-            callbacks=[
-                _Callback(core, refresh, Waiting(core) if placement.address else None, workers)
-            ],
+            callbacks=[_Callback(strand, refresh, say, nodes, workers)],
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
@@ -90,10 +92,10 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         keeper: Any,
         last_words: Path,
     ) -> None:
-        with contextlib.suppress(ValueError):  # a terminal's Ctrl-C is the driver's to handle
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        hear()
         share_gpu(placement)
-        away = ray.get_runtime_context().get_node_id() != home
+        self.node = ray.get_runtime_context().get_node_id()
+        away = self.node != home
         self.mirror = Mirror(keeper) if away else None
         self.held: dict[str, Any] | None = None
         self.worker = Worker(
@@ -110,18 +112,31 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        report = self.held or self.worker.step()
+        report = self.held or self._step()
         self.held = None
         if self.mirror is not None and report["kind"] == "epoch":
             try:
                 self.mirror.push()
             except OSError as error:  # of the driver's disk
                 if not is_full(error):
-                    return {"kind": "failed", "cause": "failed", "error": traceback.format_exc()}
+                    return _failed(traceback.format_exc())
                 self.held = report
                 time.sleep(PAUSE_SECONDS)
-                return {"kind": "pause", "share": 1.0, "full": self.mirror.source}
-        return report
+                report = {"kind": "pause", "share": 1.0, "full": self.mirror.source}
+        return report | {"node": self.node}
+
+    def _step(self) -> dict[str, Any]:
+        try:
+            return self.worker.step()
+        except (KeyboardInterrupt, SystemExit) as error:
+            if hasattr(error, "ray_terminate_msg"):  # Ray ends this worker
+                raise
+            # the candidate's: nobody else raises them in a worker
+            return _failed(traceback.format_exc())
+
+
+def _failed(error: str) -> dict[str, Any]:
+    return {"kind": "failed", "cause": "failed", "error": error}
 
 
 class Over(BaseException):
@@ -158,16 +173,17 @@ class _Pickled:
 
 
 class _Searcher(_Pickled, Searcher):  # type: ignore[misc]
-    def __init__(self, core: Core) -> None:
+    def __init__(self, strand: Strand) -> None:
         super().__init__()
-        self._core = core
+        self._strand = strand
 
     def set_search_properties(self, *_: object, **__: object) -> bool:
         return True
 
     @_guarded
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        work = self._core.next()
+        with self._strand.core() as core:
+            work = core.next()
         if work is Signal.WAIT:
             return None
         if work is Signal.DONE:
@@ -186,46 +202,53 @@ class _Searcher(_Pickled, Searcher):  # type: ignore[misc]
 
 
 class _Scheduler(_Pickled, FIFOScheduler):  # type: ignore[misc]
-    def __init__(self, core: Core, joined: bool, workers: Workers) -> None:
+    def __init__(self, strand: Strand, nodes: Nodes | None, workers: Workers) -> None:
         super().__init__()
-        self._core, self._joined, self._workers = core, joined, workers
+        self._strand, self._nodes, self._workers = strand, nodes, workers
         self._where: dict[int, str] = {}
 
     @_guarded
     def on_trial_result(self, _: object, trial: Any, result: dict[str, Any]) -> str:
-        if self._joined:
-            self._tell_where(_number(trial), f"{result['hostname']} ({result['node_ip']})")
         self._workers.reported(_number(trial), int(result["pid"]), str(result["hostname"]))
-        stop = self._core.on_report(_number(trial), result)
+        with self._strand.core() as core:
+            if self._nodes is not None:
+                where = self._nodes.name(str(result["node"]))
+                self._tell_where(core, _number(trial), where)
+            stop = core.on_report(_number(trial), result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
-    def _tell_where(self, number: int, node: str) -> None:
+    def _tell_where(self, core: Core, number: int, node: str) -> None:
         if self._where.get(number) != node:
             self._where[number] = node
-            self._core.run.log(f"trial {number} runs on {node}")
+            core.run.log(f"trial {number} runs on {node}")
 
 
 class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
     def __init__(
         self,
-        core: Core,
+        strand: Strand,
         refresh: Callable[[], None],
-        waiting: Waiting | None,
+        say: Callable[[str], None],
+        nodes: Nodes | None,
         workers: Workers,
     ) -> None:
-        self._core, self._refresh = core, refresh
-        self._waiting, self._workers = waiting, workers
+        self._strand, self._refresh, self._say = strand, refresh, say
+        self._nodes, self._workers = nodes, workers
+        self._waiting = None if nodes is None else Waiting()
 
     @_guarded
     def on_trial_start(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
         self._workers.started(_number(trial), trial.temporary_state.ray_actor)
-        self._core.on_start(_number(trial))
+        self._strand.know_processes()
+        with self._strand.core() as core:
+            core.on_start(_number(trial))
 
     @_guarded
     def on_trial_error(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
         _look_at_ray()
         cause, error = self._workers.died(_number(trial), _told(trial))
-        self._core.on_death(_number(trial), error, cause)
+        with self._strand.core() as core:
+            core.on_death(_number(trial), error, cause)
 
     def on_step_begin(self, iteration: int, trials: object, **_: object) -> None:
         _look_at_ray()  # before Tune asks it for anything: such calls wait for a dead one
@@ -233,12 +256,18 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
     @_guarded
     def on_step_end(self, iteration: int, trials: Sequence[Any], **_: object) -> None:
         _look_at_ray()
-        for number in self._core.overdue():
-            if not self._workers.kill(number, self._core.faults.silence()) and ours():
+        with self._strand.core() as core:
+            overdue, why = core.overdue(), core.faults.silence()
+        for number in overdue:
+            if not self._workers.kill(number, why) and ours():
                 raise RayDied(f"no worker came up for trial {number}")
-        self._refresh()
-        if self._core.over or (self._waiting is not None and self._waiting.look(trials)):
-            raise Over
+        change = None if self._nodes is None else self._nodes.look()
+        with self._strand.core() as core:
+            if change is not None:
+                change.tell(core, self._say)
+            self._refresh()
+            if core.over or (self._waiting is not None and self._waiting.look(core, trials)):
+                raise Over
 
 
 def _look_at_ray() -> None:

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ray
+from ray._private import worker as private
 
 from ...data import ImageData
 from ...errors import UserError
 from ..placement import Placement
 from .address import on_loopback
 from .environment import keep_to_loopback
+from .health import RayDied
 from .signals import deaf
+from .strand import Strand
 
 PACKAGE = Path(__file__).parents[2]  # nas/ itself
 
@@ -25,10 +28,11 @@ MIN_OBJECT_STORE = 100 * 2**20  # Ray refuses less than 75 MiB
 
 
 @contextlib.contextmanager
-def running(folder: str, data: ImageData, placement: Placement) -> Iterator[None]:
+def running(strand: Strand, folder: str, data: ImageData, placement: Placement) -> Iterator[None]:
     """A Ray to run trials on: a local one of our own, gone at the end, or a cluster, left running.
 
-    Raises UserError where the cluster cannot be joined any more.
+    Raises UserError where the cluster cannot be joined any more, RayDied where our own Ray does
+    not start.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -36,8 +40,11 @@ def running(folder: str, data: ImageData, placement: Placement) -> Iterator[None
         with joined(placement.address):
             yield
         return
-    with _left(lambda: _start(folder, data, placement)):
+    try:
+        _start(folder, data, placement)
         yield
+    finally:
+        _stop(strand)
 
 
 @contextlib.contextmanager
@@ -64,16 +71,33 @@ def _start(folder: str, data: ImageData, placement: Placement) -> None:
     """Quiet, on the loopback address, without the dashboard; whatever RAY_ADDRESS says."""
     keep_to_loopback(True)
     images = sum(part.x.nbytes + part.y.nbytes for part in (data.train, data.validation))
-    ray.init(
-        address="local",
-        num_cpus=placement.trials_at_once * placement.cpus_per_trial,
-        num_gpus=None if placement.gpus_per_trial else 0,
-        include_dashboard=False,
-        object_store_memory=int(1.5 * images) + MIN_OBJECT_STORE,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        _temp_dir=folder,
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=placement.trials_at_once * placement.cpus_per_trial,
+            num_gpus=None if placement.gpus_per_trial else 0,
+            include_dashboard=False,
+            object_store_memory=int(1.5 * images) + MIN_OBJECT_STORE,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            _temp_dir=folder,
+        )
+    except Exception as error:  # Ray has no type of its own for it
+        said = " ".join(str(error).split())
+        first = said.partition(". ")[0].rstrip(".")
+        raise RayDied(first or type(error).__name__, begun=False) from error
+
+
+def _stop(strand: Strand) -> None:
+    """End our own Ray at once: its processes block SIGTERM (see `strand`), with which Ray would
+    wait a second for each of them."""
+    node = getattr(private, "_global_node", None)  # no public word reaches them
+    for infos in node.all_processes.values() if node is not None else ():
+        for info in infos:
+            info.process.terminate = info.process.kill
+    strand.know_processes()
+    ray.shutdown()
+    strand.end_processes()
 
 
 def _join(address: str) -> None:

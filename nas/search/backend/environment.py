@@ -10,6 +10,8 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # it prints a trace at SIGTERM, and ends the process by SIGABRT 3 s later
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
     # the loopback address alone, on Linux too: Ray runs what it is sent, from whoever sends it
     LOOPBACK: "0",
     "RAY_DEDUP_LOGS": "0",

@@ -23,6 +23,7 @@ from ..crashes import ended, read_crash
 from ..trainable import last_words_of
 
 SHORT_OF_MEMORY = "a worker was killed because the machine ran short of memory"
+UNREACHABLE = ("is unavailable", "rpc_code", "node has died", "node (where this task was running)")
 VITAL = ("raylet", "gcs_server")  # the raylet is the object store's host too
 
 
@@ -35,11 +36,12 @@ class RayDied(BaseException):
     """Leaves `fit`: there is no Ray to go on with. Not an Exception, which Tune would keep.
 
     hungry: trials whose workers Ray killed for memory; Tune does not outlive that (Ray 2.60)
+    begun: it had come up
     """
 
-    def __init__(self, told: str, hungry: Sequence[int] = ()) -> None:
+    def __init__(self, told: str, hungry: Sequence[int] = (), *, begun: bool = True) -> None:
         super().__init__(told)
-        self.hungry = tuple(hungry)
+        self.hungry, self.begun = tuple(hungry), begun
 
 
 def dead_part() -> str | None:
@@ -174,6 +176,9 @@ def _ray_words(told: str) -> str:
     code = re.search(r"exit code (-?\d+)", told)
     if code:
         return f"the worker ended itself with exit code {code[1]}"
-    if "End of file" in told or "actor is dead" in told:
+    unreachable = any(words in told for words in UNREACHABLE)
+    if unreachable and not ours():
+        return "the worker cannot be reached: its node is gone, or the network to it"
+    if unreachable or "End of file" in told or "actor is dead" in told:
         return "the worker was killed, or ended itself, and left no word"
-    return told.strip()
+    return re.sub(r"\x1b\[[0-9;]*m", "", told).strip()

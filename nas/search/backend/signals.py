@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 from ..core import Core
+from .strand import Strand
 
 
 @contextlib.contextmanager
-def signals(core: Core) -> Iterator[None]:
+def signals(core: Core, strand: Strand) -> Iterator[None]:
     """First SIGINT or SIGTERM: interrupt the core. Second: leave at once. SIGHUP: nothing, also in
     the processes that are started meanwhile: a closed terminal does not end a search."""
     if threading.current_thread() is not threading.main_thread():
@@ -23,8 +25,10 @@ def signals(core: Core) -> Iterator[None]:
 
     def handle(number: int, _: FrameType | None) -> None:
         if core.ending is not None:
-            os._exit(130)  # Ray's processes follow when they miss their driver
-        core.interrupt()
+            strand.end_processes()  # they would follow by themselves, some of them later
+            os._exit(130)
+        if not core.over:  # else: it is at its end already, and only Ray's is waited for
+            core.interrupt()
 
     before: dict[int, Any] = {
         name: signal.signal(name, handle) for name in (signal.SIGINT, signal.SIGTERM)
@@ -36,6 +40,24 @@ def signals(core: Core) -> Iterator[None]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+def hear() -> None:
+    """In a worker: leave a terminal's Ctrl-C, and a SIGTERM to its whole group, to the driver.
+
+    A worker of our own Ray was started with SIGTERM blocked (see `strand`). Its children would
+    inherit that, and could not be ended by it: so it is heard, and nothing is done. On a cluster
+    it is the cluster's word.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux" and signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        os.register_at_fork(
+            after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL) and None
+        )
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 @contextlib.contextmanager

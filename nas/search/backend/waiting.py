@@ -16,13 +16,13 @@ LOST_SECONDS = 600.0  # until the search stops; a resume goes on with it
 class Waiting:
     """Looks, now and then, whether any trial runs. Tune itself would wait for ever."""
 
-    def __init__(self, core: Core, clock: Callable[[], float] = time.monotonic) -> None:
-        self._core, self._clock = core, clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._looked = float("-inf")
         self._since: float | None = None
         self._told = False
 
-    def look(self, trials: Sequence[Any]) -> bool:
+    def look(self, core: Core, trials: Sequence[Any]) -> bool:
         """Whether the search is to be left: it ends, and nothing that runs is waited for."""
         now = self._clock()
         if now - self._looked < LOOK_SECONDS:
@@ -34,22 +34,21 @@ class Waiting:
             return False
         if self._since is None:
             self._since = now
-        self._judge(now - self._since)
-        if self._core.ending is None:
+        self._judge(core, now - self._since)
+        if core.ending is None:
             return False
-        for trial in waiting:  # never began: a resume takes it up
-            self._core.on_death(int(trial.config["ask"]["number"]), "it got no slot")
-        return self._core.live == 0
+        core.suspend()  # they never began: a resume takes them up
+        return True
 
-    def _judge(self, seconds: float) -> None:
+    def _judge(self, core: Core, seconds: float) -> None:
         if seconds >= TOLD_SECONDS and not self._told:
             self._told = True
-            self._core.run.log(f"no slot of the cluster has been free for {seconds:.0f} s: waiting")
-        if self._core.ending is None and (seconds >= LOST_SECONDS or self._core.ledger.spent()):
+            core.run.log(f"no slot of the cluster has been free for {seconds:.0f} s: waiting")
+        if core.ending is None and (seconds >= LOST_SECONDS or core.ledger.spent()):
             note = (
                 f"no slot of the cluster was free for {seconds:.0f} s: its nodes are gone, or work "
                 "for others; the search stops here, and --resume goes on with it"
             )
-            self._core.notes.append(note)
-            self._core.run.log(note)
-            self._core.interrupt()
+            core.notes.append(note)
+            core.run.log(note)
+            core.interrupt()
