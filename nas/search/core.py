@@ -130,7 +130,8 @@ class Core:
             elif self._out_of_budget(live):
                 self._end(live, "budget")
                 if number == 0 and live.epoch == 0:
-                    self._note(self._too_small(live))
+                    seconds, row = live.device_seconds, self.table.rows[0]
+                    self._note(finals.too_small(self.ledger, row, seconds, live.share))
             else:
                 self._book(live)
                 if self.stopped is None and not self._queue:
@@ -328,10 +329,6 @@ class Core:
             self._proposer.see_pace(self.table.rows[0]["epoch_seconds"])
             if few := minimum.few_trials(self.ledger, self.table.rows[0]):
                 self._note(few)
-
-    def _too_small(self, live: Live) -> str:
-        seconds = live.device_seconds / self.ledger.devices_per_trial
-        return finals.too_small(self.ledger, self.table.rows[0], seconds, live.share)
 
     def _passes(self, live: Live, epoch: int, value: float) -> bool:
         """Whether successive halving lets the trial go on past this epoch."""

@@ -362,12 +362,12 @@ def remaining(row: Row, rows: Mapping[int, Row]) -> FinalCost:
 def too_small(ledger: Ledger, reference: Row, seconds: float, share: float) -> str:
     """What to say when the budget ended within the first epoch of trial 0.
 
-    seconds, share  spent on that epoch, and how much of its steps they made
+    seconds, share  of devices, spent on that epoch, and how much of its steps they made
     """
     said = f"the budget of {ledger.budget.text} ended within the first epoch of the default network"
     if share <= 0:
         return f"{said}, before its first step was done: give a much larger one"
-    epoch = seconds / share
+    epoch = seconds / ledger.devices_per_trial / share
     return (
         f"{said}, which takes about {show_seconds(epoch)} here"
         f"{minimum.enough(ledger, minimum.Measured.of(reference, epoch))}"

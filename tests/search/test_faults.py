@@ -408,7 +408,7 @@ def test_a_worker_that_dies_while_the_search_stops_is_no_retry(tmp_path):
     core.on_start(core.next().number)
     core.interrupt()
     core.on_death(0, "the worker was killed")
-    assert core.live == 0 and core.faults.retried == []
+    assert core.live == 0 and core.faults.deaths == 0
     (record,) = [r for r in core._studies.records("coarse") if r.number == 0]
     assert record.running, "a resume goes on with it"
     assert "its worker died" not in core.run.log_file.read_text()
