@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -20,7 +21,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 
 from .. import plugins
@@ -85,17 +85,23 @@ class Measurer:
         """Its Answer; a Misfit that tells how the question ended it. None: it cannot be asked."""
         if question.home == "__main__" or not (plugins.loaded() or plugins.installed()):
             return None
+        try:
+            packed = pickle.dumps(question)
+        except Exception:  # a default that is no plain value
+            return None
         with self._lock:
             if self._in_vain >= STARTS:
                 return None
             death = None
             for _ in range(TRIES):
-                told, death = self._ask(question)
+                told, death = self._ask(packed)
                 if death is None or not death.from_outside:
                     break
             return told if death is None else _as_misfit(question, death)
 
-    def _ask(self, question: Question) -> tuple[Any, Crash | None]:
+    def _ask(self, packed: bytes) -> tuple[Any, Crash | None]:
+        if self._child is not None and not self._child.is_up_to_date:
+            self.close()
         self.begin()
         child = self._child
         assert child is not None
@@ -105,7 +111,7 @@ class Measurer:
                 self._in_vain += 1
                 return None, None
             self._in_vain = 0
-            answered, told = child.ask(question)
+            answered, told = child.ask(packed)
             if answered:
                 return told, None
             return None, child.death()
@@ -149,24 +155,31 @@ class _Child:
             )  # fmt: skip
         self._line = Connection(own.detach())
         self._is_ready: bool | None = None
+        self._brought = 0  # plug-ins
         self.alive = True
 
     def ready(self) -> bool:
         """Waits until it has loaded everything, once; whether it could."""
         if self._is_ready is None:
-            answered, told = self._exchange(
-                (sys.path, plugins.loaded(), ANSWER_SECONDS), START_SECONDS
-            )
+            brought = plugins.loaded()
+            self._brought = len(brought)
+            first = pickle.dumps((sys.path, brought, ANSWER_SECONDS))
+            answered, told = self._exchange(first, START_SECONDS)
             self._is_ready = answered and told is True
         return self._is_ready
 
-    def ask(self, question: Question) -> tuple[bool, Any]:
-        """Whether it has answered, and what."""
-        return self._exchange(question, ANSWER_SECONDS + SLACK_SECONDS)
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether no plug-in came after those that it has loaded."""
+        return self._is_ready is None or self._brought == len(plugins.loaded())
 
-    def _exchange(self, asked: object, seconds: float) -> tuple[bool, Any]:
+    def ask(self, packed: bytes) -> tuple[bool, Any]:
+        """Whether it has answered, and what."""
+        return self._exchange(packed, ANSWER_SECONDS + SLACK_SECONDS)
+
+    def _exchange(self, packed: bytes, seconds: float) -> tuple[bool, Any]:
         try:
-            self._line.send(asked)
+            self._line.send_bytes(packed)
             if self._line.poll(seconds):
                 return True, self._line.recv()
         except (EOFError, OSError):  # it is dead
@@ -231,7 +244,7 @@ def _answer(line: Connection, words: int) -> None:
                 found = Misfit(f"{question.about('fails')}: KeyboardInterrupt")
         try:
             line.send(found)
-        except (PicklingError, TypeError, AttributeError, RecursionError) as error:
+        except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
             line.send(Misfit(f"{question.about('leaves what is no number')}: {words_of(error)}"))
 
 

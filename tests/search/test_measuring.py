@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from nas import plugins
 from nas.errors import ShapeError
 from nas.models import cost
 from nas.plugins import load_plugins
@@ -172,8 +173,9 @@ def test_what_it_says_is_cut_and_what_it_prints_goes_nowhere(priced, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_without_a_process_of_its_own_it_is_a_misfit_too_and_ctrl_c_is_not(tmp_path):
+def test_without_a_process_of_its_own_it_is_a_misfit_too_and_ctrl_c_is_not(tmp_path, monkeypatch):
     """As `nas describe` measures."""
+    monkeypatch.setattr(plugins, "elsewhere", None)
     load_plugins([write(tmp_path / "here.py", "own_here")])
     code = parse('{"network": [{"op": "own_here", "fault": "interrupt"}]}', path="own.yaml")
     told: list[object] = []
@@ -196,6 +198,11 @@ def test_nothing_is_started_where_there_is_nothing_to_ask(monkeypatch):
     network = parse('{"network": [{"op": "global_pool"}, {"op": "linear"}]}', path="own.yaml")
     with measuring.apart():
         assert cost(network, classes=5, channels=3, size=8).params
+
+
+def test_a_plugin_that_comes_later_is_measured_apart_too(priced, tmp_path):
+    load_plugins([write(tmp_path / "later.py", "own_later")])
+    assert "KeyboardInterrupt" in priced("own_later", fault="interrupt")  # here: the user's
 
 
 HANGING = """
