@@ -97,7 +97,8 @@ def hint(name: object, known: Iterable[str]) -> str:
     return f"; known: {shown}"
 
 
-MOST_CHARACTERS = 4000  # of what other people's code says: more than a traceback has
+MOST_CHARACTERS = 8000  # of what other people's code says: more than most tracebacks have
+MOST_IN_A_LINE = 540  # of them in the last one, which stands in tables and summaries too
 
 
 def cut(text: str, most: int = MOST_CHARACTERS) -> str:
@@ -109,7 +110,7 @@ def cut(text: str, most: int = MOST_CHARACTERS) -> str:
         return text
     said = 40  # characters that tell how many are gone
     before, _, last = text.rstrip().rpartition("\n")
-    if len(last) > (room := most // 2 - said):
+    if len(last) > (room := min(most // 2, MOST_IN_A_LINE) - said):
         last = f"{last[:room]} … ({len(last) - room:,} characters cut)"
     if len(before) > 2 * (room := most // 4 - said):
         gone = len(before) - 2 * room
