@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
 from nas.api.checking import check
-from nas.models import operator
+from nas.plugins import load_plugins
 from nas.space import shipped
 
 UNIT = "  - {name: b, op: bottleneck, channels: 16, width: 8, expansion: !int [2, 4]}\n"
@@ -126,8 +124,14 @@ def test_a_hole_that_changes_something_is_left_alone(row, tmp_path):
     assert check(str(file), {})["findings"] == []
 
 
+OWN_FLOAT32 = '''
+import torch
+
+from nas.models import operator
+
+
 @operator("own_float32")
-class OwnFloat32(nn.Module):
+class OwnFloat32(torch.nn.Module):
     """Adds a constant of its own, which does not follow the network to float64."""
 
     def __init__(self, in_channels: int, level: int = 1) -> None:
@@ -140,9 +144,12 @@ class OwnFloat32(nn.Module):
     @staticmethod
     def cost(tally, level):
         pass
+'''
 
 
 def test_an_operator_of_ones_own_that_does_not_run_everywhere_stops_no_check(tmp_path):
+    (tmp_path / "own_float32.py").write_text(OWN_FLOAT32)
+    load_plugins([tmp_path / "own_float32.py"])
     file = tmp_path / "mine.yaml"
     row = ROW % "op: own_float32, level: !choice [1, 2]"
     dead = ROW.replace("b,", "c,") % "op: activation, act: !choice [relu, none]"
