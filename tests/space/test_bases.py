@@ -162,7 +162,7 @@ def test_errors_of_shape_name_the_bases_row(files):
 def test_places_stay_right_after_a_constant_that_adds_lines(files):
     path = files(
         lower=BASE.replace("stride: 2", "groups: 3"),
-        upper="base: lower\nscaling: {phi: 1, gamma: 0.001}\n",
+        upper="base: lower\nscaling: {phi: 1, gamma: 0.01}\n",
     )
     made = load(path, constants={"defaults.bias": True, "recipe.epochs": 3})
     with pytest.raises(ShapeError, match=r"/lower\.yaml:11: row 'stage1'"):
