@@ -9,6 +9,7 @@ A plug-in may crash, end or hang the process that asks it. So a question is plai
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,10 +28,13 @@ from .tally import Misfit, Place, Tally
 MOST_REMEMBERED = 10_000
 MOST_WORDS = 1000  # characters of what a user's code raises
 View = tuple[int, int]  # (height, width) in pixels of the operator's input
+Step = tuple[float, float]  # the same
 
 
 class MeasuredLayer(NamedTuple):
-    """A layer with weights; `params` with its bias, `weights` without."""
+    """A layer with weights; `params` with its bias, `weights` without, both 0 where it is applied
+    once more. `view` and `step` of its output, in pixels of the operator's input.
+    """
 
     kind: str
     shape: tuple[int, ...]
@@ -38,12 +42,14 @@ class MeasuredLayer(NamedTuple):
     macs: int
     activations: int
     weights: int
+    view: View
+    step: Step
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one application adds to a Tally. `view` in pixels of its input; `depth`: weight layers
-    on the longest path.
+    """What one application adds to a Tally. `view`, and the `step` between its output's neighbours,
+    in pixels of its input; `depth`: weight layers on the longest path.
     """
 
     shape: tuple[int, ...]
@@ -54,6 +60,7 @@ class Measured:
     kept: int
     largest: int
     view: View
+    step: Step
     depth: int
     layers: tuple[MeasuredLayer, ...]
 
@@ -285,6 +292,7 @@ def _measure(module: Callable[..., nn.Module], question: Question) -> Measured:
             kept=watch.kept,
             largest=watch.largest,
             view=watch.view_of(made),
+            step=watch.step_of(made),
             depth=watch.depth_of(made),
             layers=tuple(watch.layers),
         )
@@ -304,15 +312,27 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.macs = self.activations = self.kept = 0
         self.largest = images.numel()
         self.layers: list[MeasuredLayer] = []
-        self._eye = sight.Eye(*(images.shape[2:] if images.dim() == 4 else (1, 1)))
+        self._size = tuple(images.shape[2:]) if images.dim() == 4 else (1, 1)
+        self._eye = sight.Eye(*self._size)
         self._sights = {id(each): sight.of_input(each.shape) for each in (images, *previous)}
         self._depths: dict[int, int] = {}
-        self._weights = {id(each) for each in model.parameters()}
+        self._weights = {id(each): id(each) for each in model.parameters()}  # views too
+        self._applied = set[int]()
         self._alive = [images, *previous]  # an id is the tensor's as long as it lives
 
     def view_of(self, tensor: Tensor) -> View:
         seen = self._sight(tensor)
         return round(seen.height), round(seen.width)
+
+    def step_of(self, tensor: Tensor) -> Step:
+        """Pixels between neighbours of an image's tensor; where that is not known, by its size."""
+        layout = self._sight(tensor).layout
+        if tensor.dim() != 4:
+            return 1.0, 1.0
+        known = (None, None) if layout is None else tuple(map(sight.step_of, layout[2:]))
+        sizes = zip(known, self._size, tensor.shape[2:], strict=True)
+        height, width = (step or max(1, round(size / now)) for step, size, now in sizes)
+        return float(height), float(width)
 
     def depth_of(self, tensor: Tensor) -> int:
         """Weight layers on the longest path to it."""
@@ -327,14 +347,15 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.overloadpacket.__name__
         seen = [self._sight(each) for each in inputs]
         depth = max(map(self.depth_of, inputs), default=0)
-        depth += self._count(name, args, inputs, outputs)
         for output in outputs:
             shape = tuple(output.shape)
             self._sights[id(output)] = self._eye.after(name, args, seen, shape, self._sight)
-            self._depths[id(output)] = depth
+        layer = self._count(name, args, inputs, outputs)
+        for output in outputs:
+            self._depths[id(output)] = depth + layer
             self._alive.append(output)
             if func.is_view and len(inputs) == 1 and id(inputs[0]) in self._weights:
-                self._weights.add(id(output))
+                self._weights[id(output)] = self._weights[id(inputs[0])]
             if not func.is_view:
                 self.kept += output.numel()
                 self.largest = max(self.largest, output.numel())
@@ -370,13 +391,18 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if id(weight) not in self._weights and id(image) not in self._weights:
             return False
         own = weight if id(weight) in self._weights else image
-        params = own.numel() + (0 if bias is None else bias.numel())
+        again = self._weights[id(own)] in self._applied
+        self._applied.add(self._weights[id(own)])
+        weights = 0 if again else own.numel()
+        params = weights + (0 if bias is None or again else bias.numel())
+        seen = self.view_of(outputs[0]), self.step_of(outputs[0])
         shape = (*shape, 1, 1)[:3]
-        self.layers.append(MeasuredLayer(kind, shape, params, macs, values, own.numel()))
+        self.layers.append(MeasuredLayer(kind, shape, params, macs, values, weights, *seen))
         return True
 
 
 def _book(tally: Tally, found: Measured) -> None:
+    tally.measured(found.layers, found.depth)
     tally.params += found.params
     tally.buffers += found.buffers
     tally.macs += found.macs
@@ -387,12 +413,11 @@ def _book(tally: Tally, found: Measured) -> None:
     tally.view_w += (found.view[1] - 1) * tally.jump_w
     height, width = found.shape[1:] if len(found.shape) == 3 else (1, 1)
     if height * width > 1:  # else it saw the whole map, and nothing has a neighbour
-        tally.jump_h *= max(1, round(tally.height / height))
-        tally.jump_w *= max(1, round(tally.width / width))
+        tally.jump_h = math.ceil(tally.jump_h * found.step[0])
+        tally.jump_w = math.ceil(tally.jump_w * found.step[1])
     tally.channels, tally.height, tally.width = found.shape[0], height, width
     tally.flat = len(found.shape) == 1
     tally.activated = tally.pending = False
-    tally.measured(found.layers, found.depth)
 
 
 def _frozen(value: Any) -> object:

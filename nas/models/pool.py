@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .operators import operator
 from .settings import Kernel, PoolPadding, PoolSize, PoolStride, Ratio
+from .sight import widest
 from .tally import Misfit, Tally
 
 
@@ -130,8 +131,8 @@ class AdaptivePool(nn.Module):
     def cost(tally: Tally, size: Any, kind: str) -> None:
         tally.need_image()
         height, width = (size, size) if size.__class__ is int else size
-        tally.view_h += (_widest(tally.height, height) - 1) * tally.jump_h
-        tally.view_w += (_widest(tally.width, width) - 1) * tally.jump_w
+        tally.view_h += (widest(tally.height, height) - 1) * tally.jump_h
+        tally.view_w += (widest(tally.width, width) - 1) * tally.jump_w
         if height > 1:
             tally.jump_h *= -(-tally.height // height)
         if width > 1:
@@ -229,10 +230,3 @@ def _same(tally: Tally, kernel: Any, stride: Any) -> None:
     tally.view_w += (kernel[1] - 1) * tally.jump_w
     tally.jump_h *= stride[0]
     tally.jump_w *= stride[1]
-
-
-def _widest(size: int, parts: int) -> int:
-    """The widest of the windows that divide `size` values into `parts`."""
-    if size % parts == 0:
-        return size // parts
-    return max(-(-(k + 1) * size // parts) - k * size // parts for k in range(parts))

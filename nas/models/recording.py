@@ -6,6 +6,7 @@ so that ordinary pricing pays nothing for it. Nothing is built.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -169,10 +170,12 @@ class RecordingTally(Tally):
         self.log("linear", self._shape(), before, weights)
 
     def measured(self, layers: Sequence[tuple[Any, ...]], depth: int) -> None:
-        for kind, shape, params, macs, activations, weights in layers:
+        for kind, shape, params, macs, activations, weights, view, step in layers:
+            seen = (self.view_h + (view[0] - 1) * self.jump_h,
+                    self.view_w + (view[1] - 1) * self.jump_w)  # fmt: skip
+            jump = math.ceil(self.jump_h * step[0]), math.ceil(self.jump_w * step[1])
             self.layers.append(
-                ["", kind, shape, params, macs, activations, (self.view_h, self.view_w),
-                 (self.jump_h, self.jump_w), weights]
+                ["", kind, shape, params, macs, activations, seen, jump, weights]
             )  # fmt: skip
         self.depth += depth
 

@@ -81,6 +81,8 @@ class Eye:
             return self._reduced
         if "attention" in name:
             return self._attended
+        if name.startswith("fractional"):
+            return self._fractional
         if "pool" in name:
             return self._adapted if "adaptive" in name else self._pooled
         if name.startswith("upsample"):
@@ -173,20 +175,26 @@ class Eye:
             reach = [r // s for r, s in zip(reach, stride, strict=True)]
         image = of(args[0])
         seen = self._span(image, [] if image.layout is None else image.layout[1])
-        seen = self._window(seen, reach, shape)
+        by = [1 / s if transposed else s for s in stride]
+        seen = self._window(seen, reach, shape, by)
         return replace(seen, layout=seen.layout and ((), _plain(shape[1]), *seen.layout[2:]))
 
     def _pooled(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
         many = len(shape) - 2
         kernel = list(args[1]) if len(args[1]) == many else list(args[1]) * many
-        return self._window(inputs[0], [k - 1 for k in kernel], shape)
+        stride = list(args[2]) if len(args) > 2 and args[2] else kernel
+        by = stride if len(stride) == many else stride * many
+        return self._window(inputs[0], [k - 1 for k in kernel], shape, by)
+
+    def _fractional(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
+        return self._window(inputs[0], [k - 1 for k in args[1]], shape, [2, 2])  # at most
 
     def _adapted(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
         layout = inputs[0].layout
         if layout is None or len(layout) != len(shape):
             return self._all(inputs[0], None)
         pairs = zip(layout[-2:], shape[-2:], strict=True)
-        reach = [-(-_size(dim) // size) - 1 for dim, size in pairs]
+        reach = [widest(_size(dim), size) - 1 for dim, size in pairs]
         return self._window(inputs[0], reach, shape)
 
     def _resampled(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
@@ -195,8 +203,14 @@ class Eye:
     def _stretched(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
         return self._window(inputs[0], [0] * (len(shape) - 2), shape)
 
-    def _window(self, seen: Sight, reach: Sequence[int], shape: Sequence[int]) -> Sight:
-        """A window slides over the last dimensions and reaches so many places further."""
+    def _window(
+        self, seen: Sight, reach: Sequence[int], shape: Sequence[int],
+        by: Sequence[float] | None = None,
+    ) -> Sight:  # fmt: skip
+        """A window slides over the last dimensions and reaches so many places further.
+
+        by  places that it steps by; None: as the sizes say
+        """
         layout = seen.layout
         if layout is None or len(layout) != len(shape):
             return self._all(seen, None)
@@ -205,7 +219,9 @@ class Eye:
             finest = min((a for a in dim if a.axis), key=lambda a: a.step, default=None)
             if finest is not None:
                 seen = _widened(seen, finest.axis, further * finest.step)
-        slid = (_resampled(dim, n) for dim, n in zip(layout[first:], shape[first:], strict=True))
+        steps = [None] * len(reach) if by is None else by
+        dims = zip(layout[first:], shape[first:], steps, strict=True)
+        slid = (_resampled(dim, n, step) for dim, n, step in dims)
         return replace(seen, layout=(*layout[:first], *slid))
 
     # ------------------------------------------------------------------ sums
@@ -288,6 +304,19 @@ _OWN = frozenset({
 })  # fmt: skip
 
 
+def widest(size: int, parts: int) -> int:
+    """The widest of the windows that divide `size` values into `parts` (torch's adaptive pools)."""
+    if size % parts == 0:
+        return size // parts
+    return max(-(-(k + 1) * size // parts) - k * size // parts for k in range(parts))
+
+
+def step_of(dim: Dimension) -> float | None:
+    """How many pixels apart the places of a dimension are; None where that says nothing."""
+    steps = [atom.step for atom in dim if atom.axis and atom.step]
+    return min(steps, default=None)
+
+
 def sizes(layout: Layout) -> tuple[int, int] | None:
     """How many places (height, width) of the input a tensor holds; None: not known."""
     if layout is None:
@@ -334,13 +363,15 @@ def _resized(dim: Dimension, size: int, step: int = 1) -> Dimension:
     return _plain(size) if axis is None else (Atom(axis.axis, size, axis.step * step),)
 
 
-def _resampled(dim: Dimension, size: int) -> Dimension:
-    """A dimension whose span is now seen by so many places."""
+def _resampled(dim: Dimension, size: int, by: float | None) -> Dimension:
+    """A dimension whose span is now seen by so many places, `by` of the old ones apart."""
     axis = next((atom for atom in reversed(dim) if atom.axis), None)
     if axis is None:
         return _plain(size)
-    if _size(dim) == size:
+    if _size(dim) == size and by in (None, 1):
         return dim
+    if by is not None:
+        return (Atom(axis.axis, size, axis.step * by),)
     span = _size(dim) * axis.step
     return (Atom(axis.axis, size, max(axis.step, 0) and _step(span, size, axis.step)),)
 

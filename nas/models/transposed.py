@@ -69,7 +69,8 @@ class TransposedConv(nn.Module):
             raise Misfit(groups_fault(groups, before, channels))
         weights = before // groups * channels * kernel_h * kernel_w
         tally.params += weights
-        tally.macs += weights * tally.height * tally.width  # every input value meets each weight
+        macs = weights * tally.height * tally.width  # every input value meets each weight
+        tally.macs += macs
         tally.height = _grown(tally.height, kernel_h, stride_h, pad_h, dilation)
         tally.width = _grown(tally.width, kernel_w, stride_w, pad_w, dilation)
         # at most: a value sees the inputs that its window's taps fall on
@@ -78,12 +79,14 @@ class TransposedConv(nn.Module):
         tally.jump_h = -(-tally.jump_h // stride_h)
         tally.jump_w = -(-tally.jump_w // stride_w)
         tally.channels, tally.activated = channels, False
-        if is_none(norm) if bias is None else bias:
-            tally.params += channels
+        own = channels if (is_none(norm) if bias is None else bias) else 0
+        tally.params += own
         values = channels * tally.height * tally.width
         tally.activations += values
         tally.largest = max(tally.largest, values)
         tally.keep()
+        shape, seen = (channels, tally.height, tally.width), ((1, 1), (1.0, 1.0))
+        tally.measured([("transposed_conv", shape, weights + own, macs, values, weights, *seen)], 1)
         tally.norm_act(norm, act)
         if act == "none" and not is_none(norm):
             tally.keep()

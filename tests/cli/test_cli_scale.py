@@ -69,10 +69,16 @@ def test_the_grid_is_trained_and_the_best_point_written(nas, small, tmp_path):
     grid = len(told.json["grid"])
     assert len(rows) == 3 and len(told.json["untrained"]) == grid - 3
     assert f"trained 3 of {grid} points; not " in " ".join(told.err.split())
+    again = nas(*words, "--budget", "3trials")  # finished: nothing is trained again
+    assert again.code == 0 and again.json["trained"] == rows
+
+
+@pytest.mark.slow
+def test_a_larger_budget_trains_the_rest_of_the_grid(nas, small, tmp_path):
+    words = ("scale", small, "--data", "digits", "--phi", "1", "--out", tmp_path / "out", "--json")
+    grid = len(nas(*words, "--budget", "3trials").json["grid"])
     whole = nas(*words, "--budget", f"{grid}trials")  # goes on
     assert len(whole.json["trained"]) == grid and whole.json["untrained"] == []
-    again = nas(*words, "--budget", f"{grid}trials")  # finished: nothing is trained again
-    assert again.code == 0 and again.json["trained"] == whole.json["trained"]
 
 
 @pytest.mark.parametrize(

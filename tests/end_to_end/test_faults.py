@@ -34,7 +34,9 @@ def wait(run: Path, ended: int, process, seconds: float = 120) -> dict[int, dict
     raise AssertionError(f"fewer than {ended} trials ended in {seconds} s")
 
 
-@pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "word", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_exports_the_best_so_far_and_says_how_to_resume(start, nas, tmp_path, word):
     run = tmp_path / "run"
     process = start(*WORDS, "--budget", "200trials", "--json")

@@ -89,6 +89,20 @@ def test_the_layers_of_one_without_cost_are_told_one_by_one(tmp_path: Path) -> N
     assert sum(layer.params for layer in found.layers) == found.price.params
 
 
+def test_a_layer_that_is_applied_again_has_no_more_weights(tmp_path: Path) -> None:
+    path = cell(tmp_path, "own_shared")
+    text = path.read_text().replace("torch.relu(self.a(x) + self.b(x))", "self.a(self.a(x))")
+    path.write_text(text)
+    load_plugins([path])
+    rows = [{"op": "conv", "channels": 12}, {"name": "own", "op": "own_shared", "channels": 12}]
+    file = parse(json.dumps({"network": [*rows, {"op": "global_pool"}, {"op": "linear"}]}))
+    found = record(file, classes=5, channels=3, size=16)
+    layers = {layer.name: layer for layer in found.layers}
+    assert layers["own.conv3x3"].weights == 9 * 12 * 12
+    assert layers["own.conv3x3_2"].weights == layers["own.conv3x3_2"].params == 0
+    assert all(layer.params >= 0 for layer in found.layers)
+
+
 def test_its_settings_are_checked_like_any_other(tmp_path: Path) -> None:
     load_plugins([cell(tmp_path, "own_checked")])
     with pytest.raises(

@@ -61,6 +61,8 @@ CASES: dict[str, Forward] = {
     "nearest": lambda m, x: F.interpolate(x, scale_factor=2.0, mode="nearest"),
     "split and joined": lambda m, x: torch.cat([x[:, :4], m["part"](x[:, 4:])], 1),
     "every second pixel": lambda m, x: m["conv"](x[:, :, ::2, ::2]),
+    "valid": lambda m, x: m["conv"](F.conv2d(m["strided"](x), m["large"].weight)),
+    "adaptive": lambda m, x: F.adaptive_avg_pool2d(m["strided"](x), 5),
     "flat": lambda m, x: x.flatten(1),
 }
 
@@ -81,6 +83,7 @@ class Case(nn.Module):
             "columns": nn.Linear(SIDE, SIDE),
             "spatial": nn.Conv2d(1, 1, 7, padding=3),
             "pointwise": nn.Conv2d(WIDTH, WIDTH, 1),
+            "large": nn.Conv2d(WIDTH, WIDTH, 7),
             "wide": nn.Conv2d(4 * WIDTH, WIDTH, 3, padding=1),
             "part": nn.Conv2d(4, 4, 5, padding=2),
         })  # fmt: skip
@@ -104,3 +107,34 @@ def test_it_says_what_the_gradient_says(name: str) -> None:
     rows, columns = (seen.any(axis).nonzero().flatten() for axis in (1, 0))
     true = (int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1)
     assert (tally.view_h, tally.view_w) == true
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [("strided twice", 4), ("valid", 2), ("up", 1), ("pooled", 2), ("attention", 1)],
+)
+def test_it_says_how_far_neighbours_are_apart(name: str, step: int) -> None:
+    """As the layers' own strides say, whatever the sizes come to: a plain ratio is off."""
+    tally = Tally(WIDTH, SIDE, SIDE)
+    tally.jump_h = tally.jump_w = 2 if name == "up" else 1
+    measured_cost(Apart, ())(tally, name=name)
+    assert (tally.jump_h, tally.jump_w) == (step, step)
+
+
+class Apart(nn.Module):
+    """Layers whose output's size is no plain share of their input's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        strided, valid = nn.Conv2d(WIDTH, WIDTH, 3, 2), nn.Conv2d(WIDTH, WIDTH, 7)
+        self.layers = {
+            "strided twice": nn.Sequential(strided, valid, nn.Conv2d(WIDTH, WIDTH, 3, 2)),
+            "valid": nn.Sequential(strided, valid),
+            "up": nn.ConvTranspose2d(WIDTH, WIDTH, 2, 2),
+            "pooled": nn.Sequential(valid, nn.MaxPool2d(3, 2), valid),
+            "attention": nn.Sequential(valid, nn.Softmax(1)),
+        }[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return y

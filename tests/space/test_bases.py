@@ -161,7 +161,7 @@ def test_errors_of_shape_name_the_bases_row(files):
 
 def test_places_stay_right_after_a_constant_that_adds_lines(files):
     path = files(
-        lower=BASE.replace("stride: 2", "groups: 3"),
+        lower=BASE.replace("stride: 2", "connections: [[0], [1]]"),
         upper="base: lower\nscaling: {phi: 1, gamma: 0.01}\n",
     )
     made = load(path, constants={"defaults.bias": True, "recipe.epochs": 3})
