@@ -152,13 +152,10 @@ class Eye:
         blocks = (n, channels, by, by, height // by, width // by)
         return self._shuffled(inputs[0], blocks, (0, 1, 4, 2, 5, 3), shape)
 
-    def _native_channel_shuffle(
-        self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any
-    ) -> Sight:
-        return inputs[0]
-
     def _channel_shuffle(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
         return inputs[0]
+
+    _native_channel_shuffle = _channel_shuffle
 
     def _shuffled(
         self, seen: Sight, blocks: Sequence[int], order: Sequence[int], shape: Sequence[int]
@@ -373,7 +370,8 @@ def _resampled(dim: Dimension, size: int, by: float | None) -> Dimension:
     if by is not None:
         return (Atom(axis.axis, size, axis.step * by),)
     span = _size(dim) * axis.step
-    return (Atom(axis.axis, size, max(axis.step, 0) and _step(span, size, axis.step)),)
+    step = _step(span, size, axis.step) if axis.step else 0.0
+    return (Atom(axis.axis, size, step),)
 
 
 def _step(span: float, size: int, step: float) -> float:

@@ -48,22 +48,20 @@ def execute(
     sweep(parent)
     hush()
     strand = Strand(core)
+
+    def session() -> None:
+        _session(strand, data, placement, refresh, say, parent)
+
     with signals(core, strand):
-        strand.run(lambda: _sessions(strand, data, placement, refresh, say, parent))
+        strand.run(lambda: _sessions(strand, session))
 
 
-def _sessions(
-    strand: Strand,
-    data: ImageData,
-    placement: Placement,
-    refresh: Callable[[], None],
-    say: Callable[[str], None],
-    parent: str,
-) -> None:
+def _sessions(strand: Strand, session: Callable[[], None]) -> None:
+    """One Ray after the other, until one comes to its end or it is not worth another."""
     with contextlib.suppress(Left):
         while True:
             try:
-                _session(strand, data, placement, refresh, say, parent)
+                session()
                 return
             except RayDied as death:
                 with strand.core() as core:
