@@ -27,6 +27,7 @@ from ..space import Architecture, Decisions, Space, fill
 from ..train.recipe import Recipe
 from ..units import parse_budget
 from . import claims, drivers, minimum, pilot, stages
+from .collection import short_collections
 from .core import Core
 from .disk import Disk
 from .faults import Faults
@@ -88,7 +89,7 @@ def search(
         if left < STARTING_SECONDS:
             core.give_up(_no_start(run, prepared, core.ledger, left))
         else:
-            with _keeping(studies.storage, core):
+            with _keeping(studies.storage, core), short_collections():
                 backend.execute(core, prepared.data.without_test(), placement, refresh, say)
         state = core.finish()
         run.log(f"search ends: {state['stopped']}")

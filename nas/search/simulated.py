@@ -36,6 +36,7 @@ from ..rundir import Request, RunDir
 from ..space import Architecture, Space, load, parse
 from ..train.guard import violation
 from ..train.recipe import Recipe
+from .collection import short_collections
 from .core import Core
 from .proposals import Price
 from .run import assemble
@@ -236,12 +237,13 @@ class Simulation:
 
     def go(self, until: Callable[[Simulation], bool] = lambda _: False) -> dict[str, Any] | None:
         """Run to the end, or leave as a SIGKILL would when `until` says so."""
-        while not until(self):
-            if self._fill() is Signal.DONE and not self._busy:
-                self.state = self.core.finish()
-                return self.state
-            assert self._busy, "nothing runs and nothing is asked: a hang"
-            self._word(heapq.heappop(self._busy))
+        with short_collections():
+            while not until(self):
+                if self._fill() is Signal.DONE and not self._busy:
+                    self.state = self.core.finish()
+                    return self.state
+                assert self._busy, "nothing runs and nothing is asked: a hang"
+                self._word(heapq.heappop(self._busy))
         return None
 
     def utilisation(self, until: float | None = None) -> float:
