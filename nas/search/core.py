@@ -19,8 +19,9 @@ from .disk import Disk
 from .ledger import FinalCost, Ledger
 from .memory import Memory
 from .proposals import Proposer
+from .resumption import Earlier, ask_of
 from .rungs import Ladders, Rungs
-from .study import Record, Studies, Trial
+from .study import Studies, Trial
 from .table import Table
 from .work import Ask, Live, Signal, seed_of
 
@@ -56,12 +57,16 @@ class Core:
         self._memory = memory or Memory(None)
         self._finals = finals.Finals(table, ledger)
         self._snapshots = snapshots.Writer(run, table)
-        self.stopped: str | None = None  # why no more candidates are drawn: budget, done
         self.ending: str | None = None  # interrupted, error: running trials are suspended
         self._ended_at = 0.0  # when `ending` was said
         self.over = False  # `next` has said DONE
         self.notes: list[str] = []
-        self._take_up()
+        earlier = Earlier(
+            run, studies, proposer, ledger, table, self._memory, self._ladders, self._finals
+        )
+        # why no more candidates are drawn: budget, done
+        self.stopped: str | None = earlier.take_up()
+        self._queue.extend(earlier.open)
         self._remember()
 
     # --- the backend's side -------------------------------------------------------------
@@ -189,72 +194,6 @@ class Core:
         """The stage that new trials belong to."""
         return finals.STAGE if self._finals.planned else self._proposer.stage.name
 
-    # --- taking up what an earlier session left -----------------------------------------
-
-    def _take_up(self) -> None:
-        for name in self._studies.names():
-            if self._studies.drop_unfinished(name):
-                self.run.log(f"stage {name} was broken off while it was set up; set up anew")
-        names = [name for name in self._studies.names() if name != finals.STAGE]
-        final = finals.STAGE in self._studies.names()
-        self._proposer.start(names)
-        for name in [*names, *([finals.STAGE] if final else [])]:
-            for record in self._studies.records(name):
-                self._take_up_trial(record)
-        if final:
-            plan = self._studies.stage_record(finals.STAGE)
-            if plan["budget"] == self.ledger.budget.text:
-                self.stopped = str(plan["stopped"])
-                if plan.get("whole", True):
-                    self._finals.take_up(plan["jobs"])
-        self._finals.reserve()
-        self._proposer.take_up(searching=self.stopped is None)
-
-    def _take_up_trial(self, record: Record) -> None:
-        if record.carried_from is not None:
-            return
-        if record.number is None:
-            self._take_up_nameless(record)
-            return
-        self.ledger.take_up(record.device_seconds, record.epoch, record.wall_seconds)
-        self.table.put(record)
-        self._memory.know(record)
-        if record.stage != finals.STAGE:
-            self.ledger.trials += 1
-            self._proposer.know(record.plan["digest"], record.plan["epochs"], record.number)
-            self._ladders.take_up(record.stage, record.plan["epochs"], record.values)
-        if record.running and (self.run.trial(record.number) / "architecture.yaml").exists():
-            self._queue.append(self._revive(record))
-        elif record.running:
-            self._lose(record, "its folder was deleted")
-
-    def _lose(self, record: Record, why: str) -> None:
-        assert record.number is not None
-        self.run.log(f"trial {record.number} cannot go on: {why}")
-        self._studies.end(record.stage, self._studies.reopen(record), "failed", error=why)
-        self.table.end(record.number, "failed", record.value, record.device_seconds, why)
-
-    def _take_up_nameless(self, record: Record) -> None:
-        if record.running:  # drawn and not begun, or killed between its asking and its number
-            self._proposer.keep(record)
-        elif record.cause == "infeasible":
-            self.table.infeasible += 1
-        elif record.cause == "duplicate":
-            self.table.duplicates += 1
-
-    def _revive(self, record: Record) -> Live:
-        assert record.number is not None
-        text = self.table.text(record.number)
-        ask = self._ask(record.number, record.stage, text, record.plan, record.epoch)
-        return Live(
-            ask,
-            self._studies.reopen(record),
-            device_seconds=record.device_seconds,
-            epoch=record.epoch,
-            value=record.value,
-            rungs=set(record.values),
-        )
-
     # --- beginning ----------------------------------------------------------------------
 
     def _begin(
@@ -268,14 +207,7 @@ class Core:
         if stage != finals.STAGE:
             self.ledger.trials += 1
             self._proposer.know(plan["digest"], plan["epochs"], number)
-        return self._hold(Live(self._ask(number, stage, text, plan, 0), trial))
-
-    def _ask(
-        self, number: int, stage: str, text: str, plan: Mapping[str, Any], known_epoch: int
-    ) -> Ask:
-        folder = str(self.run.trial(number))
-        stopping = stage != finals.STAGE
-        return Ask(number, stage, text, plan["epochs"], plan["seed"], folder, known_epoch, stopping)
+        return self._hold(Live(ask_of(self.run, number, stage, text, plan), trial))
 
     def _hold(self, live: Live) -> Ask:
         live.paid_until, live.heard = self._working_seconds(), self._clock()
