@@ -167,7 +167,7 @@ def reopen(path: str | Path, budget: str | None, asked: Mapping[str, Any]) -> Se
     done = state.get("budget", {}).get("asked")
     if budget is not None and budget != done:
         _check_larger(run, budget)
-    elif (budget or request.budget) == done and _complete(state):
+    elif (budget or request.budget) == done and _complete(run, state):
         return Session(run, None)
     return Session(*requests.reopen(path, budget, asked.get("ray_address")), run.taken_over)
 
@@ -193,9 +193,10 @@ def carry_out(
     return Run(run)
 
 
-def _complete(state: Mapping[str, Any]) -> bool:
-    """Whether a search came to its end, and its best was exported."""
-    return bool(state.get("ended") and (state.get("results") or not state.get("finalists")))
+def _complete(run: RunDir, state: Mapping[str, Any]) -> bool:
+    """Whether a search came to its end, its trials with it, and its best was exported."""
+    exported = state.get("ended") and (state.get("results") or not state.get("finalists"))
+    return bool(exported) and driver.unfinished(run, state) is None
 
 
 def _check_same(request: Request, asked: Mapping[str, Any]) -> None:

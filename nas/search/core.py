@@ -180,7 +180,7 @@ class Core:
             self.suspend()
             self.over = True
 
-    def give_up(self, why: str) -> None:
+    def give_up(self, why: str | None) -> None:
         """End here: the budget does not hold another start of the workers."""
         self._end_search("budget", why)
 
@@ -415,8 +415,19 @@ class Core:
         stages, full = self._proposer.stages, self._proposer.default_epochs
         return snapshots.state(stages, full, self.ledger, self.table, self.notes)
 
+    def _close(self) -> None:
+        """The search has ended: so have the trials that got no slot again. One may have come to
+        its last epoch, and only the word of its end was lost."""
+        with self._studies.together():
+            for live in self._queue:
+                self._live[live.ask.number] = live
+                self._end(live, "finished" if live.epoch >= live.ask.epochs else "budget")
+            self._queue.clear()
+
     def finish(self) -> dict[str, Any]:
         """Write the last state of this session, with its finalists, and return it."""
+        if self.ending is None:
+            self._close()
         state = self.state()
         state["stopped"] = self.ending or self.stopped
         state["ended"] = self.ending is None  # a resume has nothing left to do

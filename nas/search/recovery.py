@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import SpaceError
 from ..rundir import CHECKPOINT, PREVIOUS, RunDir, checkpoint_fault, leftovers, write_text
 from ..space import Architecture, Space, fill, parse
+from ..units import counted
 from .journal import mend_journal, torn_bytes
 from .study import Record, Studies
 
@@ -73,6 +74,30 @@ def take_stock_of_trials(
                 yield from _checkpoints(run, record, gone, mend)
             elif mend:
                 run.settle(record.number)
+
+
+def undone(studies: Studies, state: Mapping[str, Any], *, room: bool) -> Finding | None:
+    """What the studies do not have of a search that stages.json says has ended; None: nothing.
+
+    The journal may have lost its last records, torn off or cut, after the search had ended.
+    `room`: the budget holds trials that are lost altogether once more; else what was exported of
+    them is better than what is left.
+    """
+    own = [
+        record
+        for stage in studies.names()
+        for record in studies.records(stage)
+        if record.number is not None and record.carried_from is None
+    ]
+    going_on = [record.number for record in own if record.running]
+    if going_on:
+        what = f"it says that the search has ended, and trial {going_on[0]} has not"
+        return Finding("stages.json", what, "the search goes on")
+    lost = sum(int(row.get("trials", 0)) for row in state.get("stages") or []) - len(own)
+    if lost <= 0 or not room:
+        return None
+    what = f"it counts {counted(lost, 'trial')} more than the study still has"
+    return Finding("stages.json", what, "they are trained again")
 
 
 def rebuilt(space: Space | Architecture, record: Record) -> str | None:

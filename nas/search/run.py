@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from ..errors import NasError
 from ..models import cost
 from ..plugins import read_plugin
 from ..rundir import Request, RunDir, Status
@@ -36,9 +37,9 @@ from .machine import available_cpus, gpus_here, here
 from .memory import Memory
 from .minimum import STARTING_SECONDS
 from .proposals import Price, Proposer
-from .recovery import take_stock_of_files, take_stock_of_trials
+from .recovery import Finding, take_stock_of_files, take_stock_of_trials, undone
 from .request import Prepared, parse_keep
-from .storage import BaseStorage, close, open_storage, patient, shown
+from .storage import JOURNAL, BaseStorage, close, open_storage, patient, shown
 from .strategies import STRATEGIES
 from .study import Studies
 from .table import Table
@@ -69,16 +70,20 @@ def search(
     `started`: when the program began, on `time.monotonic`'s clock; wall budgets count from there.
     The caller holds the run's lock, and the patience of `disk`. `say` is called with what an
     earlier session's death had damaged, and was mended. A run that has ended under the same
-    budget returns at once.
+    budget, its trials with it, returns at once.
     """
     from . import backend  # Ray takes a second to import: not for what never runs a trial
 
     request = prepared.request
     before = run.stages()
-    if before.get("ended") and before["budget"]["asked"] == request.budget:
+    ended = bool(before.get("ended") and before["budget"]["asked"] == request.budget)
+    open_still = unfinished(run, before) if ended else None
+    if ended and open_still is None:
         return before
     with drivers.driving(run, request):
         studies = _mended(run, prepared.space, say)  # first: what is damaged stays as it is
+        if open_still is not None:
+            _tell(run, say, open_still)
         run.forget_stop()
         run.write_request(request)
         core = _core(run, prepared, studies, started, before, disk or Disk(run))
@@ -87,7 +92,8 @@ def search(
         refresh = _refresher(core, view)
         left = max(core.ledger.wall_left, 0.0)
         if left < STARTING_SECONDS:
-            core.give_up(_no_start(run, prepared, core.ledger, left))
+            why = None if ended else _no_start(run, prepared, core.ledger, left)
+            core.give_up(why)
         else:
             with _keeping(studies.storage, core), short_collections():
                 backend.execute(core, prepared.data.without_test(), placement, refresh, say)
@@ -171,15 +177,35 @@ def open_studies(run: RunDir, *, mend: bool = True) -> Studies:
     return Studies(storage, prefix, lambda n: make(hash_seed(request.seed, n)), owner)
 
 
+def unfinished(run: RunDir, state: Mapping[str, Any]) -> Finding | None:
+    """What a search that stages.json calls ended has still to do by its journal; None: nothing.
+
+    The journal is the truth. A database loses nothing that it has confirmed, and may be out of
+    reach: it is not asked.
+    """
+    if run.request.storage != JOURNAL:
+        return None
+    wall, spent = parse_budget(run.request.budget).wall_seconds, state["budget"]
+    left = float("inf") if wall is None else wall - float(spent.get("wall_seconds", 0.0))
+    try:
+        return undone(open_studies(run, mend=False), state, room=left > STARTING_SECONDS)
+    except NasError:  # it cannot be read: what the search found stands all the same
+        return None
+
+
 def _mended(run: RunDir, space: Space | Architecture, say: Callable[[str], None]) -> Studies:
     """The studies, what an earlier session's death left being mended and said."""
     found = list(take_stock_of_files(run))
     studies = open_studies(run)
     found += take_stock_of_trials(run, space, studies)
     for finding in found:
-        run.log(finding.sentence)
-        say(finding.sentence)
+        _tell(run, say, finding)
     return studies
+
+
+def _tell(run: RunDir, say: Callable[[str], None], finding: Finding) -> None:
+    run.log(finding.sentence)
+    say(finding.sentence)
 
 
 def hash_seed(seed: int, trials: int) -> int:

@@ -1,4 +1,4 @@
-"""A resume with a larger budget that came to nothing: the next one goes on with it all the same."""
+"""Runs that stages.json calls ended, and that are not: by their budget, or by their journal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 from nas.api.searching import carry_out, reopen
 from nas.errors import NasError
 from nas.rundir import RunDir
+from nas.search.run import unfinished
 
+from .simulator import Simulation
 from .test_storage import begun
 
 ENDED = {
@@ -48,3 +50,48 @@ def test_a_resume_that_finds_its_database_gone_leaves_the_request_as_it_was(run,
     for file in tmp_path.glob("gone-*"):
         file.rename(file.with_name(file.name.removeprefix("gone-")))
     assert reopen(run.path, "20trials", {}).prepared is not None
+
+
+def cut_records(run: RunDir, records: int) -> None:
+    """Cut the journal in the middle of its last record but so many."""
+    lines = run.journal.read_bytes().splitlines(keepends=True)
+    run.journal.write_bytes(b"".join(lines[: -1 - records]) + lines[-1 - records][:9])
+
+
+def test_a_run_whose_last_record_was_torn_off_after_its_end_goes_on(tmp_path):
+    run = begun(tmp_path / "run", "journal")
+    run.write_stages({**ENDED, "stages": [{"name": "coarse", "trials": 1}]})
+    assert reopen(run.path, None, {}).prepared is None, "all of it is there"
+    cut_records(run, 0)
+    assert reopen(run.path, None, {}).prepared is not None, "trial 0 is open again"
+
+
+def test_a_journal_that_cannot_be_read_leaves_an_ended_run_ended(tmp_path):
+    run = begun(tmp_path / "run", "journal")
+    run.write_stages({**ENDED, "stages": [{"name": "coarse", "trials": 1}]})
+    run.journal.write_bytes(b"no record\n" + run.journal.read_bytes())
+    assert reopen(run.path, None, {}).prepared is None
+
+
+@pytest.mark.parametrize("budget", ["12trials", "60s"])
+@pytest.mark.parametrize("records", [0, 5, 60])
+def test_what_a_cut_journal_lost_of_an_ended_search_is_made_up_for(tmp_path, budget, records):
+    """Torn off: the word of the last trial's end, its figures, several trials with it."""
+    ended = Simulation(tmp_path / "run", budget)
+    before = ended.go()
+    cut_records(ended.run, records)
+    found = unfinished(ended.run, before)
+    if found is None:
+        assert (budget, records) == ("60s", 60), "no time is left for what is lost altogether"
+        return
+    again = Simulation(tmp_path / "run", budget)
+    if budget == "60s":  # it is spent: the workers are not started again
+        again.core.give_up(None)
+        after = again.core.finish()
+    else:
+        after = again.go()
+    assert after["ended"] and unfinished(again.run, after) is None
+    assert all(row["cause"] for row in again.table.rows.values())
+    if records == 0:
+        assert after["trials"] == before["trials"] and after["finalists"] == before["finalists"]
+        assert again.trained == {}, "nothing was trained twice"
