@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from nas.search.backend import health
+from nas.search.backend import pulse as pulses
 from nas.search.backend import strand as strands
 from nas.search.backend.strand import LEAVE_SECONDS, Left, Strand
 
@@ -21,11 +24,29 @@ class Core:
     def __init__(self) -> None:
         self.ending: str | None = None
         self.suspended = 0
+        self.over = False
         self.lines: list[str] = []
-        self.run = SimpleNamespace(log=self.lines.append)
+        self.notes: list[str] = []
+        self.run = SimpleNamespace(log=self.lines.append, path="runs/r")
+        self.ledger = SimpleNamespace(spent=lambda: False)
+        self.table = SimpleNamespace(finalists=lambda: ["one"])
+
+    def interrupt(self, why: str) -> None:
+        self.ending = why
 
     def suspend(self) -> None:
         self.suspended += 1
+
+
+class Steps:
+    """A clock that goes on by so many seconds at every look."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self._seconds = 0.0, seconds
+
+    def __call__(self) -> float:
+        self.now += self._seconds
+        return self.now
 
 
 @pytest.fixture
@@ -56,8 +77,7 @@ def test_what_the_thread_starts_does_not_hear_sigterm_and_the_caller_does(core):
 @pytest.mark.parametrize(("why", "code"), [("interrupted", 130), ("error", 1)])
 def test_a_thread_that_does_not_come_back_is_left_behind(core, exits, why, code):
     hang, after = threading.Event(), []
-    times = iter([0.0, LEAVE_SECONDS - 1, LEAVE_SECONDS + 1])
-    strand = Strand(core, clock=lambda: next(times))
+    strand = Strand(core, clock=Steps(LEAVE_SECONDS))
 
     def work() -> None:
         with strand.core() as inner:
@@ -79,10 +99,9 @@ def test_a_thread_that_does_not_come_back_is_left_behind(core, exits, why, code)
 
 def test_a_dead_ray_is_left_sooner(core, exits, monkeypatch):
     monkeypatch.setattr(strands, "dead_part", lambda: "its raylet was killed by SIGKILL")
-    times = iter([0.0, strands.DEAD_SECONDS + 1])
     hang = threading.Event()
     core.ending = "interrupted"
-    Strand(core, clock=lambda: next(times)).run(hang.wait)
+    Strand(core, clock=Steps(strands.DEAD_SECONDS)).run(hang.wait)
     assert exits == [130]
     hang.set()
 
@@ -90,8 +109,7 @@ def test_a_dead_ray_is_left_sooner(core, exits, monkeypatch):
 def test_a_core_that_is_at_work_is_not_taken_away(core, exits, monkeypatch):
     monkeypatch.setattr(strands, "CORE_SECONDS", 0.01)
     core.ending = "interrupted"
-    seconds = iter(range(0, 10_000, 100))
-    strand = Strand(core, clock=lambda: float(next(seconds)))
+    strand = Strand(core, clock=Steps(100.0))
 
     def work() -> None:
         with strand.core():
@@ -99,6 +117,97 @@ def test_a_core_that_is_at_work_is_not_taken_away(core, exits, monkeypatch):
 
     strand.run(work)
     assert exits == [] and core.suspended == 0
+
+
+@pytest.fixture
+def hang():
+    """What a call to Ray waits for; it comes back after the test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def hang_at_once(strand: Strand, hang: threading.Event) -> Any:
+    """Work that makes a step, and is then stuck in a call."""
+
+    def work() -> None:
+        strand.pulse.beat(0.3)
+        hang.wait()
+
+    return work
+
+
+def test_a_ray_that_hangs_is_killed_once_and_a_thread_that_stays_stuck_is_left(
+    core, exits, hang, monkeypatch
+):
+    monkeypatch.setattr(strands, "AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(strands, "alive", lambda _: True)
+    strand = Strand(core)
+    ended: list[str] = []
+    monkeypatch.setattr(strand, "end_processes", lambda: ended.append("killed"))
+    strand.run(hang_at_once(strand, hang))
+    assert core.ending == "error" and exits == [1] and core.suspended == 1
+    assert "its processes are killed" in core.lines[0] and ended == ["killed", "killed"]
+    (note,) = core.notes
+    assert "Ray hangs: it has not answered for" in note and "nas search --resume runs/r" in note
+
+
+def test_a_ray_that_dies_of_being_killed_is_outlived_by_its_thread(core, exits, monkeypatch):
+    monkeypatch.setattr(strands, "alive", lambda _: True)
+    strand, dead = Strand(core), threading.Event()
+    monkeypatch.setattr(strand, "end_processes", dead.set)
+    strand.run(hang_at_once(strand, dead))
+    assert exits == [] and core.ending is None and core.notes == []
+
+
+def test_a_cluster_that_does_not_answer_is_left_and_nothing_of_it_killed(core, exits, hang):
+    strand = Strand(core)
+    strand.run(hang_at_once(strand, hang))
+    assert exits == [1] and len(core.notes) == 1
+    assert "killed" not in core.lines[0]
+
+
+def test_where_only_the_end_of_ray_hangs_the_search_has_not_failed(core, exits, hang):
+    core.over = True
+    strand = Strand(core)
+    strand.run(hang_at_once(strand, hang))
+    assert exits == [0] and core.ending is None and core.notes == []
+
+
+def test_a_part_of_ray_that_was_stopped_is_killed(core, exits, monkeypatch):
+    """A real process, stopped as by SIGSTOP; the raylet answers no trial, and Tune steps on."""
+    monkeypatch.setattr(pulses, "STOPPED_SECONDS", 0.3)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        for module in (pulses, health):
+            monkeypatch.setattr(module, "vital", lambda: {"raylet": process.pid})
+        process.send_signal(signal.SIGSTOP)
+        Strand(core).run(lambda: process.wait(30))
+        assert process.returncode == -signal.SIGKILL
+    assert exits == [] and "its raylet was stopped from outside" in core.lines[0]
+
+
+def test_what_the_core_waits_for_and_sleep_of_this_process_are_no_silence_of_ray():
+    clock = SimpleNamespace(now=0.0)
+    pulse = pulses.Pulse(lambda: clock.now)
+    pulse.beat()
+
+    def later(seconds: float, spent: bool = False) -> float | None:
+        end = clock.now + seconds
+        silent = None
+        while clock.now < end and silent is None:
+            clock.now += 1.0
+            silent = pulse.look(spent)
+        return silent
+
+    pulse.enter()
+    assert later(1000) is None, "a full disk, say"
+    pulse.leave()
+    assert later(pulses.SILENT_SECONDS - 1) is None
+    clock.now += 3600  # Ctrl-Z
+    assert later(pulses.SILENT_SECONDS - 1) is None
+    assert later(5) is not None
+    pulse.beat()
+    assert later(pulses.SPENT_SECONDS + 1, spent=True) is not None, "no budget is left to wait"
 
 
 def _until(done: Any) -> None:

@@ -97,6 +97,7 @@ def _session(
     folder = strand.folder = tempfile.mkdtemp(prefix=f"nas-{os.getpid()}-", dir=parent)
     with strand.core() as core:
         run = core.run
+    strand.begins()
     workers = Workers(run.path)
     try:
         with running(strand, folder, data, placement), contextlib.suppress(Over):

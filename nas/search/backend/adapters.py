@@ -26,6 +26,7 @@ from ..work import Ask, Signal
 from .health import RayDied, Workers, dead_part, ours
 from .mirror import Mirror, start_keeper
 from .nodes import Nodes
+from .pulse import Node
 from .sharing import share_gpu
 from .signals import hear
 from .strand import Strand
@@ -235,6 +236,7 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
         self._strand, self._refresh, self._say = strand, refresh, say
         self._nodes, self._workers = nodes, workers
         self._waiting = None if nodes is None else Waiting()
+        self._node = Node() if nodes is None else None
 
     @_guarded
     def on_trial_start(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
@@ -251,7 +253,10 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
             core.on_death(_number(trial), error, cause)
 
     def on_step_begin(self, iteration: int, trials: object, **_: object) -> None:
+        self._strand.pulse.beat()
         _look_at_ray()  # before Tune asks it for anything: such calls wait for a dead one
+        if self._node is not None and self._node.given_up():
+            raise RayDied("its raylet does not answer")
 
     @_guarded
     def on_step_end(self, iteration: int, trials: Sequence[Any], **_: object) -> None:

@@ -14,6 +14,8 @@ QUIET = {
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
     # the loopback address alone, on Linux too: Ray runs what it is sent, from whoever sends it
     LOOPBACK: "0",
+    # without its GCS it ends this process after 60 s, saying nothing: `pulse` is quicker, and says
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -56,10 +56,24 @@ def dead_part() -> str | None:
     return None
 
 
+def vital() -> dict[str, int]:
+    """The pids of the vital processes of our own local Ray, by kind; none of a cluster."""
+    node = getattr(private, "_global_node", None)
+    processes = {} if node is None else dict(node.all_processes)
+    return {kind: processes[kind][0].process.pid for kind in VITAL if processes.get(kind)}
+
+
+def end_part(kind: str) -> None:
+    """Kill a vital process that hangs: a dead one is outlived."""
+    pid = vital().get(kind)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def ours() -> bool:
     """Whether the Ray in use was started by this process."""
-    node = getattr(private, "_global_node", None)
-    return node is not None and any(kind in node.all_processes for kind in VITAL)
+    return bool(vital())
 
 
 @dataclass
