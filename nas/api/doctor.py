@@ -57,7 +57,7 @@ def doctor(
     left = abandoned(run.path)
     with _looking(run) if dry_run else run.lock(say):
         found = _lock(left, run.taken_over)
-        found += examine_files(run, mend=not dry_run)
+        found += examine_files(run, mend=not dry_run, say=say)
         if all(finding.done is not None for finding in found):
             found += _export(run, _state(run, found), mend=not dry_run)
         if not dry_run:

@@ -155,12 +155,20 @@ def facts(session: Session) -> dict[str, Any]:
     }
 
 
-def reopen(path: str | Path, budget: str | None, asked: Mapping[str, Any]) -> Session:
-    """A run to go on with. Raises RunError where `asked` contradicts what it was begun with."""
+def reopen(
+    path: str | Path,
+    budget: str | None,
+    asked: Mapping[str, Any],
+    say: Callable[[str], None] = lambda _: None,
+) -> Session:
+    """A run to go on with. Raises RunError where `asked` contradicts what it was begun with.
+
+    `say` is called with what is waited for: the lock of a host that may have died.
+    """
     run = RunDir.open(path)
     request = run.request
     _check_same(request, asked)
-    with run.lock():
+    with run.lock(say):
         pass  # another process that holds it is told of before anything is loaded
     state = run.stages()
     # what was done, which is not what was asked last: that session may have died as it began
@@ -187,7 +195,7 @@ def carry_out(
     run, prepared = session.run, session.prepared
     if prepared is not None:
         disk = Disk(run, say=say)
-        with run.lock(), disk.patience():
+        with run.lock(say), disk.patience():
             driver.search(run, prepared, view=view, started=started, disk=disk, say=say)
             export.best(run, prepared.data, device=here(prepared.request.device))
     return Run(run)

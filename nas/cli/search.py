@@ -252,7 +252,7 @@ def _resumed(output: Output, run: str, budget: str | None, given: dict[str, Any]
     with output.waiting("reading the run and its data …"):
         from ..api import searching
 
-        return searching.reopen(run, budget, given)
+        return searching.reopen(run, budget, given, output.say)
 
 
 def _carry_out(output: Output, session: Session) -> int:

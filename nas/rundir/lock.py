@@ -193,8 +193,8 @@ def _take(folder: Path, before: Holder, by_kernel: bool, tell: Callable[[str], N
             raise _in_use(folder, before)
         return None
     tell(
-        f"{before} did not release its lock: waiting {STALE_SECONDS:.0f} s for a sign of life from "
-        "there"
+        f"{folder / NAME} is the lock of {before}, which did not release it: waiting up to "
+        f"{STALE_SECONDS:.0f} s for a sign of life from there"
     )
     seen = _watch(folder / NAME)
     if seen == "beats":

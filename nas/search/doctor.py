@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -42,10 +42,13 @@ METRICS = (
 )  # fmt: skip
 
 
-def examine(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:
+def examine(
+    run: RunDir, *, mend: bool = True, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Finding]:
     """What is wrong with the run's own files, and what was done. The caller holds its lock.
 
-    Raises RunError where another process drives a copy of it, on the same studies.
+    Raises RunError where another process drives a copy of it, on the same studies; `say` hears what
+    is waited for to know it.
 
     Exported networks are not looked at: `nas.api.doctor` does.
     """
@@ -56,7 +59,7 @@ def examine(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:
             load_plugins(run.plugins)
             space = _space(run, request)
             if mend:
-                held.enter_context(driving(run, request))
+                held.enter_context(driving(run, request, say))
             studies = open_studies(run, mend=mend)
             names = studies.names()
         except Driven:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import sqlalchemy
@@ -64,10 +64,13 @@ class Driven(RunError):
 
 
 @contextlib.contextmanager
-def driving(run: RunDir, request: Request) -> Iterator[None]:
+def driving(
+    run: RunDir, request: Request, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
     """Be the one process that drives the run. Raises Driven with the pid and host of another.
 
-    One that is taken over by another host, because it stood still, is asked to stop.
+    One that is taken over by another host, because it stood still, is asked to stop. `tell` hears
+    what is waited for, and that it was taken over.
     """
     if request.storage == JOURNAL:  # it lies in the folder, whose lock is enough
         yield
@@ -78,11 +81,12 @@ def driving(run: RunDir, request: Request) -> Iterator[None]:
     try:
         own = _ourselves(run, request)
         try:
-            taken_over = _take(found.engine, own, request)
+            taken_over = _take(found.engine, own, request, tell)
         except SQLAlchemyError as error:
             raise _unnoted(request, error) from None
         if taken_over:
             run.log(taken_over)
+            tell(taken_over)
         heart = Heart(found.engine, own, run)
         heart.start()
         try:
@@ -144,7 +148,12 @@ def _ourselves(run: RunDir, request: Request) -> Driver:
     )  # fmt: skip
 
 
-def _take(engine: sqlalchemy.Engine, own: Driver, request: Request) -> str | None:
+def _take(
+    engine: sqlalchemy.Engine,
+    own: Driver,
+    request: Request,
+    tell: Callable[[str], None] = lambda _: None,
+) -> str | None:
     """Write our row; what to say where it was a dead host's. Raises Driven."""
     _make_table(engine)
     while True:
@@ -154,7 +163,7 @@ def _take(engine: sqlalchemy.Engine, own: Driver, request: Request) -> str | Non
                 connection.execute(TABLE.insert().values(asdict(own)))
                 return None
             continue  # another process was quicker: who is it?
-        told = _pulse(engine, own, other)
+        told = _pulse(engine, own, other, tell)
         if told == "beats":
             raise Driven(
                 f"{own.folder} is not free: its trials in {shown(request.storage)} are "
@@ -168,10 +177,16 @@ def _take(engine: sqlalchemy.Engine, own: Driver, request: Request) -> str | Non
             return told
 
 
-def _pulse(engine: sqlalchemy.Engine, own: Driver, other: Driver) -> str | None:
+def _pulse(
+    engine: sqlalchemy.Engine, own: Driver, other: Driver, tell: Callable[[str], None]
+) -> str | None:
     """Whether the other one "beats"; None: it is dead; else what to say of taking over from it."""
     if other.machine == own.machine and own.started:
         return "beats" if started(other.pid) == other.started else None
+    tell(
+        f"the database says that {other} drives this run: waiting up to {STALE_SECONDS:.0f} s for "
+        "a sign of life from there"
+    )
     end = time.monotonic() + STALE_SECONDS
     while time.monotonic() < end:
         now = _read(engine, own.run)

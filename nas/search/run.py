@@ -80,7 +80,7 @@ def search(
     open_still = unfinished(run, before) if ended else None
     if ended and open_still is None:
         return before
-    with drivers.driving(run, request):
+    with drivers.driving(run, request, say):
         studies = _mended(run, prepared.space, say)  # first: what is damaged stays as it is
         if open_still is not None:
             _tell(run, say, open_still)

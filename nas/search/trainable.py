@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from ..data import AUGMENTATIONS, ImageData
-from ..errors import cut
+from ..errors import cut, words_of
 from ..models import build
 from ..plugins import Plugin, load_plugins
 from ..rundir import CHECKPOINT, PREVIOUS, is_full, write_checkpoint, write_text
@@ -247,7 +247,7 @@ def write_metrics(path: Path, history: list[EpochReport]) -> None:
 def _out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError | OSError) and is_out_of_memory(str(error))
+    return isinstance(error, RuntimeError | OSError) and is_out_of_memory(words_of(error))
 
 
 def keep_last_words(folder: Path) -> IO[str]:

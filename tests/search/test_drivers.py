@@ -112,9 +112,13 @@ def test_a_process_of_this_machine_that_was_killed_is_followed_at_once(run, engi
 
 def test_a_dead_host_is_followed_after_a_while_and_it_is_said(run, engine):
     write(engine, run)
-    with hold(run):
+    heard: list[str] = []
+    with drivers.driving(run, run.request, heard.append):
         assert rows(engine)[0].pid == os.getpid()
-    assert "taken over from pid 4711 on farhost" in run.log_file.read_text()
+    waiting, taken = heard
+    assert "pid 4711 on farhost" in waiting and "waiting up to" in waiting
+    assert "taken over from pid 4711 on farhost" in taken
+    assert taken in run.log_file.read_text()
 
 
 def test_a_living_process_of_another_host_is_refused(run, engine):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
 from nas.api.searching import carry_out, reopen
 from nas.errors import NasError
-from nas.rundir import RunDir
+from nas.rundir import RunDir, lock
 from nas.search.run import unfinished
 
 from .simulator import Simulation
@@ -50,6 +51,19 @@ def test_a_resume_that_finds_its_database_gone_leaves_the_request_as_it_was(run,
     for file in tmp_path.glob("gone-*"):
         file.rename(file.with_name(file.name.removeprefix("gone-")))
     assert reopen(run.path, "20trials", {}).prepared is not None
+
+
+def test_a_resume_says_which_lock_it_waits_for_and_how_long(run, monkeypatch):
+    monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.05)
+    other = replace(lock.ourselves(), pid=4711, host="farhost", boot="another")
+    text = f"{other}\n{json.dumps(asdict(other))}\n"
+    (run.path / lock.NAME).write_bytes(text.encode().ljust(lock.WIDTH))
+    heard: list[str] = []
+    reopen(run.path, None, {}, heard.append)
+    (waiting,) = heard
+    assert str(run.path / lock.NAME) in waiting and "pid 4711 on farhost" in waiting
+    assert "waiting up to 1 s" in waiting
 
 
 def cut_records(run: RunDir, records: int) -> None:

@@ -174,16 +174,16 @@ def test_where_only_the_end_of_ray_hangs_the_search_has_not_failed(core, exits, 
     assert exits == [0] and core.ending is None and core.notes == []
 
 
-def test_a_part_of_ray_that_was_stopped_is_killed(core, exits, monkeypatch):
-    """A real process, stopped as by SIGSTOP; the raylet answers no trial, and Tune steps on."""
+def test_a_part_of_ray_that_was_stopped_is_told_to_go_on(core, exits, monkeypatch):
+    """A real process: while a raylet is stopped no trial is answered, and Tune steps on."""
     monkeypatch.setattr(pulses, "STOPPED_SECONDS", 0.3)
-    with subprocess.Popen(["sleep", "60"]) as process:
+    with subprocess.Popen(["sleep", "1"]) as process:
         for module in (pulses, health):
             monkeypatch.setattr(module, "vital", lambda: {"raylet": process.pid})
         process.send_signal(signal.SIGSTOP)
         Strand(core).run(lambda: process.wait(30))
-        assert process.returncode == -signal.SIGKILL
-    assert exits == [] and "its raylet was stopped from outside" in core.lines[0]
+        assert process.returncode == 0
+    assert exits == [] and "raylet was stopped from outside" in core.lines[0]
 
 
 def test_what_the_core_waits_for_and_sleep_of_this_process_are_no_silence_of_ray():

@@ -63,12 +63,12 @@ def vital() -> dict[str, int]:
     return {kind: processes[kind][0].process.pid for kind in VITAL if processes.get(kind)}
 
 
-def end_part(kind: str) -> None:
-    """Kill a vital process that hangs: a dead one is outlived."""
+def wake(kind: str) -> None:
+    """Have a vital process that was stopped go on: nothing is lost by that."""
     pid = vital().get(kind)
     if pid is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGCONT)
 
 
 def ours() -> bool:

@@ -25,7 +25,7 @@ import ray
 from ray.tune import registry
 
 from ..core import GRACE_SECONDS, Core
-from .health import dead_part, end_part
+from .health import dead_part, wake
 from .processes import Process, alive, end, of_session
 from .pulse import START_SECONDS, Pulse, states
 
@@ -109,15 +109,15 @@ class Strand:
     def _hung(self) -> str | None:
         """Why the search has to go on without Ray, though nobody asked it to stop.
 
-        Our own Ray is ended first: then it is dead, which the other thread knows how to outlive.
+        Our own Ray is ended first: then it is dead, which the other thread knows how to outlive,
+        where it is not stuck for good.
         """
         if self._core.ending is not None:
             return None
         part = self.pulse.stopped(states())
         if part is not None:
-            self._core.run.log(f"Ray hangs: its {part} was stopped from outside; it is killed")
-            end_part(part)
-            self._expect()
+            self._core.run.log(f"Ray's {part} was stopped from outside: it is told to go on")
+            wake(part)
         silent = self.pulse.look(self._core.ledger.spent())
         if silent is None:
             return None
@@ -125,14 +125,10 @@ class Strand:
         if not self._ended and alive(self._processes()):
             self._core.run.log(f"{said}; its processes are killed")
             self.end_processes()
-            self._expect()
+            self._ended = True
+            self.pulse.hurry(AFTER_SECONDS)
             return None
         return f"{said}, and the search stops; go on: nas search --resume {self._core.run.path}"
-
-    def _expect(self) -> None:
-        """What hung is dead: the other thread has to come by, or is stuck for good."""
-        self._ended = True
-        self.pulse.hurry(AFTER_SECONDS)
 
     def _leave(self, hung: str | None) -> bool:
         """Whether the core could be taken away from the other thread: it may be at work itself."""
