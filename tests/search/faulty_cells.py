@@ -16,8 +16,17 @@ from nas.models import operator
 Fault = Literal[
     "none", "init", "raise", "raise_late", "tuple", "text", "misfit", "allocate", "memory_error",
     "cuda_memory", "cublas", "nan_in_validation", "infinite_in_validation", "infinite_loss",
-    "segfault", "kill", "exit", "hang", "hog", "interrupt", "leave",
+    "segfault", "kill", "exit", "hang", "hog", "interrupt", "leave", "wordless",
 ]  # fmt: skip
+
+
+class Wordless(RuntimeError):
+    """An error that cannot be shown, as one that looks at what is not there."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+    __repr__ = __str__
 
 
 @operator("own_faulty")
@@ -44,6 +53,8 @@ class Faulty(nn.Module):
                 raise ValueError("only whole batches")
             case "interrupt":
                 raise KeyboardInterrupt
+            case "wordless":
+                raise Wordless
             case "leave":
                 raise SystemExit(3)
             case "tuple":

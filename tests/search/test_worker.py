@@ -57,6 +57,7 @@ def test_the_first_report_comes_before_anything_of_the_candidate_runs(data, tmp_
         ("tuple", "failed", "'tuple' object"),
         ("text", "failed", "'str' object"),
         ("misfit", "failed", "ValueError: Expected input batch_size"),
+        ("wordless", "failed", "Wordless: "),
         ("allocate", "out_of_memory", "can't allocate memory"),
         ("memory_error", "out_of_memory", "MemoryError"),
         ("cuda_memory", "out_of_memory", "CUDA out of memory"),

@@ -129,10 +129,10 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
     def _step(self) -> dict[str, Any]:
         try:
             return self.worker.step()
-        except (KeyboardInterrupt, SystemExit) as error:
+        except BaseException as error:
             if hasattr(error, "ray_terminate_msg"):  # Ray ends this worker
                 raise
-            # the candidate's: nobody else raises them in a worker
+            # the candidate's, KeyboardInterrupt too: nobody else raises them in a worker
             return _failed(traceback.format_exc())
 
 
