@@ -125,12 +125,16 @@ def _rewritten(run: RunDir, space: Space | Architecture, record: Record, mend: b
 
 
 def _checkpoints(run: RunDir, record: Record, gone: bool, mend: bool) -> Iterator[Finding]:
-    """Of a running trial: the last one that can be read is the one it goes on from."""
+    """Of a running trial: the last one that can be read is the one it goes on from.
+
+    One that begins again has no curve any more, and nothing more is said of it.
+    """
     assert record.number is not None
     folder = run.trial(record.number)
-    last, previous = folder / CHECKPOINT, folder / PREVIOUS
+    last, previous, curve = folder / CHECKPOINT, folder / PREVIOUS, folder / "metrics.csv"
     fault = checkpoint_fault(last)
-    if fault is None or (fault == "missing" and not record.epoch and not previous.exists()):
+    begins = not record.epoch or not (gone or curve.exists())
+    if fault is None or (fault == "missing" and begins and not previous.exists()):
         return
     if checkpoint_fault(previous) is None:
         if mend:
@@ -140,8 +144,8 @@ def _checkpoints(run: RunDir, record: Record, gone: bool, mend: bool) -> Iterato
             yield Finding(_name(run, last), fault, done)
         return
     if mend:
-        last.unlink(missing_ok=True)
-        previous.unlink(missing_ok=True)
+        for file in (last, previous, curve):
+            file.unlink(missing_ok=True)
     done = f"trial {record.number} is trained again from its first epoch"
     yield Finding(_name(run, folder if gone else last), "no checkpoint" if gone else fault, done)
 

@@ -137,8 +137,20 @@ def test_a_look_changes_nothing(killed):
     assert found.plain()["state"] == "mendable"
     done = doctor(run.path)
     assert [(f.where, f.what) for f in done.findings] == [(f.where, f.what) for f in found.findings]
-    (left,) = doctor(run.path).findings
-    assert "is trained again from its first epoch" in left.sentence, "that is for the resume to do"
+    assert doctor(run.path).findings == (), "the second time there is nothing to say"
+
+
+def test_a_checkpoint_that_was_lost_is_said_once(killed):
+    run, number = killed.run, min(killed.core._live)
+    (run.trial(number) / "metrics.csv").write_text("epoch,validation\n1,0.5\n2,0.6\n")
+    for name in (CHECKPOINT, PREVIOUS):
+        (run.trial(number) / name).unlink()
+    for dry_run in (True, True, False):
+        said = [found.sentence for found in doctor(run.path, dry_run=dry_run).findings]
+        assert any(f"trial {number} is trained again from its first epoch" in line for line in said)
+    assert doctor(run.path).findings == ()
+    again = Simulation(run.path, "20trials", slots=2)
+    assert again.go()["ended"] and again.table.rows[number]["cause"] is not None
 
 
 def _content(run: RunDir) -> dict[str, bytes]:
