@@ -101,7 +101,8 @@ class Core:
         if self.ledger.begin_search():
             self._remember()
         if live := self._live.get(number):
-            live.paid_until, live.heard, live.started = self._working_seconds(), self._clock(), True
+            self._pay_from_now(live)
+            live.heard, live.started = self._clock(), True
 
     def on_report(self, number: int, report: Mapping[str, Any]) -> bool:
         """An epoch's figures, a pause within one, or a fault; True: the trial is to stop."""
@@ -210,7 +211,8 @@ class Core:
         return self._hold(Live(ask_of(self.run, number, stage, text, plan), trial))
 
     def _hold(self, live: Live) -> Ask:
-        live.paid_until, live.heard = self._working_seconds(), self._clock()
+        self._pay_from_now(live)
+        live.heard = self._clock()
         live.started = live.waiting = False
         self._live[live.ask.number] = live
         return live.ask
@@ -218,14 +220,21 @@ class Core:
     # --- reports ------------------------------------------------------------------------
 
     def _charge(self, live: Live) -> None:
-        """Since its last report; nothing before its worker is up, nor while it waits for space."""
-        now = self._working_seconds()
+        """Since its last report; nothing before its worker is up, nor while it waits for space.
+
+        What the driver itself has waited for, and its trials with it, is booked apart too.
+        """
         if live.started:
-            live.device_seconds += self.ledger.charge(now - live.paid_until, waiting=live.waiting)
-        live.paid_until = now
+            worked = self._working_seconds() - live.paid_until
+            live.device_seconds += self.ledger.charge(worked, waiting=live.waiting)
+            self.ledger.charge(self.disk.blocked - live.blocked, waiting=True)
+        self._pay_from_now(live)
+
+    def _pay_from_now(self, live: Live) -> None:
+        live.paid_until, live.blocked = self._working_seconds(), self.disk.blocked
 
     def _working_seconds(self) -> float:
-        """The clock, standing still while the driver itself waits for space on the disk."""
+        """The clock, standing still while the driver itself waits for a disk or a database."""
         return self._clock() - self.disk.blocked
 
     def _book(self, live: Live) -> None:

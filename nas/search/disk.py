@@ -122,6 +122,10 @@ class Disk:
         time.sleep(LOOK_SECONDS)
         self.blocked += self._clock() - began
 
+    def book(self, seconds: float) -> None:
+        """This process has waited in place for something else, such as a database."""
+        self.blocked += seconds
+
     def written(self) -> None:
         """A write went through at last."""
         if self._since is not None and not self._waiting:

@@ -31,7 +31,8 @@ class Ledger:
     """Counts against a Budget. `clock` is monotonic seconds; `wall_before` earlier sessions'.
 
     starting_seconds  of wall clock, spent before a session's first trial began
-    waiting_seconds   of trials' slots, spent waiting for space on a full disk: no device time
+    waiting_seconds   of trials' slots, spent waiting for space on a full disk, or for a lost
+                      database: no device time
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Ledger:
         return any(bound is not None for bound in bounds)
 
     def charge(self, seconds: float, *, waiting: bool = False) -> float:
-        """Book seconds on one slot, those of `waiting` for a disk apart; returns what they cost."""
+        """Book seconds on one slot, those of `waiting` apart; returns what they cost."""
         if waiting:
             self.waiting_seconds += max(0.0, seconds)
             return 0.0

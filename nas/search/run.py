@@ -108,6 +108,7 @@ def _keeping(storage: BaseStorage, core: Core) -> Iterator[None]:
     watched = patient(storage)
     if watched is not None:
         watched.hurry = lambda: core.ending is not None
+        watched.waited = core.disk.book
     try:
         yield
     except Exception:  # Ray wraps what the core raises within it

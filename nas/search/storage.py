@@ -275,7 +275,8 @@ class Patient:
 
     Every call that fails for the connection's sake is made again, with growing pauses, for
     `patience` seconds; then StorageLost is raised, and `lost` holds it. `hurry` is asked whether
-    to give up soon, because the search was told to stop.
+    to give up soon, because the search was told to stop; `waited` hears how many seconds a call
+    has waited.
     """
 
     def __init__(
@@ -286,6 +287,7 @@ class Patient:
         self._tell: Callable[[str], None] = tell or (lambda _: None)
         self.patience = PATIENCE
         self.hurry: Callable[[], bool] = lambda: False
+        self.waited: Callable[[float], None] = lambda _: None
         self.lost: StorageLost | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -317,6 +319,7 @@ class Patient:
                     raise
                 found = True
             if failures:
+                self.waited(time.monotonic() - began)
                 self._tell(f"the storage {self._name} is back")
                 if name == "set_trial_state_values":
                     found = True
@@ -336,6 +339,7 @@ class Patient:
         while True:
             waited = time.monotonic() - began
             if waited >= (min(HURRY, self.patience) if self.hurry() else self.patience):
+                self.waited(waited)
                 self.lost = StorageLost(
                     f"the storage {self._name} was lost ({shown(_reason(error))}) and not back "
                     f"after {waited:.0f} s: nothing is lost in the run; once it is back, go on "

@@ -15,8 +15,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from nas.rundir import RunDir, files, leftovers
 from nas.search import disk as disks
-from nas.search import trainable
+from nas.search import run, trainable
 from nas.search.disk import Disk, DiskFull
+from nas.search.storage import open_storage, patient
 from nas.search.work import Ask
 
 from .simulator import Simulation
@@ -152,9 +153,26 @@ def test_waiting_for_space_is_no_device_time(tmp_path, monkeypatch):
     core.interrupt()
     core.on_report(ask.number, {"kind": "epoch", "epoch": 2, "validation": 0.5})
     assert core.ledger.device_seconds == pytest.approx(7.0)
-    assert core.finish()["budget"]["waiting_seconds"] == pytest.approx(101.0)
+    assert core.finish()["budget"]["waiting_seconds"] == pytest.approx(401.0)
     again = Simulation(tmp_path / "run", "20trials", slots=1)
-    assert again.ledger.waiting_seconds == pytest.approx(101.0)
+    assert again.ledger.waiting_seconds == pytest.approx(401.0)
+
+
+def test_waiting_for_a_lost_database_is_no_device_time_of_any_trial(tmp_path):
+    simulation = Simulation(tmp_path / "run", "20trials", slots=2)
+    core, clock = simulation.core, simulation.clock
+    asks = [core.next(), core.next()]
+    for ask in asks:
+        core.on_start(ask.number)
+    storage = open_storage(f"sqlite:///{tmp_path / 'trials.db'}", tmp_path)
+    with run._keeping(storage, core):
+        clock.now += 5.0
+        patient(storage).waited(300.0)  # within a call, the trials' workers being idle
+        clock.now += 300.0
+        for ask in asks:
+            core.on_report(ask.number, {"kind": "epoch", "epoch": 1, "validation": 0.5})
+    assert core.ledger.device_seconds == pytest.approx(10.0)
+    assert core.ledger.waiting_seconds == pytest.approx(600.0)
 
 
 def _fails_once():

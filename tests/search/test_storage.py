@@ -359,6 +359,8 @@ def test_a_server_that_comes_back_is_waited_for_and_nothing_is_lost(server, data
     studies = open_studies(run)
     studies.create("coarse", {})
     trial = studies.ask("coarse")
+    waited: list[float] = []
+    patient(studies.storage).waited = waited.append
     server.stop()
     back = threading.Timer(1.0, server.start)
     back.start()
@@ -367,6 +369,7 @@ def test_a_server_that_comes_back_is_waited_for_and_nothing_is_lost(server, data
     second = studies.ask("coarse")
     back.join()
     assert second.number == 1
+    assert sum(waited) >= 0.9, "so that nobody pays for it"
     assert "is lost" in run.log_file.read_text() and "is back" in run.log_file.read_text()
     records = list(open_studies(run).records("coarse"))
     assert [(r.optuna_number, r.value) for r in records] == [(0, 0.5), (1, None)]
