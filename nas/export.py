@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .data import ImageData, read_images
-from .errors import DataError, RunError, SpaceError
+from .errors import DataError, NasError, RunError, SpaceError, words_of
 from .models import build
 from .models.resolving import resolved
 from .plugins import load_plugins
-from .rundir import RunDir, write_bytes, write_text
+from .rundir import CHECKPOINT, RunDir, write_bytes, write_text
 from .space import Architecture, find, load, parse, require_architecture
 from .train import evaluation
 
 BEST, REFERENCE = "best", "reference"
+Tester = Callable[[Architecture, Mapping[str, Tensor], ImageData, str], float]
 DATA_KEYS = ("size", "channels", "mean", "std", "classes")
 
 
@@ -209,24 +210,36 @@ def write_model(
 
 
 def test_accuracy(
-    architecture: Architecture, weights: Mapping[str, Tensor], data: ImageData, device: str
+    architecture: Architecture,
+    weights: Mapping[str, Tensor],
+    data: ImageData,
+    device: str,
+    before_batch: Callable[[], None] | None = None,  # noqa: PT028 - no test of the suite
 ) -> float:
     """The share of the test images that the network gets right."""
     network = build(architecture, classes=data.num_classes, channels=data.channels, size=data.size)
     network.load_state_dict(weights)
+    if before_batch is not None:
+        network.register_forward_pre_hook(lambda *_: before_batch())
     return evaluation.evaluate(
         network, data.test.x, data.test.y, mean=data.mean, std=data.std, device=device
     ).accuracy
 
 
 def best(
-    run: RunDir, data: ImageData, *, device: str = "cpu", again: bool = False
+    run: RunDir,
+    data: ImageData,
+    *,
+    device: str = "cpu",
+    again: bool = False,
+    test: Tester | None = None,
 ) -> dict[str, Any]:
     """Export the winner and trial 0's network of a search that came to its end; the last state.
 
     Both are tested, once, at the end of the search: not where it was broken off, since it may go
     on. What came of it stands in stages.json under `results`; a second call finds it there and
-    does nothing, unless it is wanted `again`.
+    does nothing, unless it is wanted `again`. `test`: instead of `test_accuracy`. The files are
+    written before it: a network whose test fails is exported all the same, and a note says so.
     """
     state = run.stages()
     finalists = state.get("finalists") or []
@@ -234,16 +247,32 @@ def best(
         return state
     winner = finalists[0]
     reference = next((entry for entry in finalists if entry["candidate"] == 0), None)
-    test = bool(state.get("ended"))
-    results: dict[str, Any] = {BEST: _export(run, winner, BEST, data, device, test)}
+    wanted = [(BEST, winner)]
+    if reference is not None and reference is not winner:
+        wanted.append((REFERENCE, reference))
+    results: dict[str, Any] = {name: _export(run, entry, name, data) for name, entry in wanted}
+    for name, entry in wanted if state.get("ended") else ():
+        try:
+            accuracy = _test(run, entry, data, device, test or test_accuracy)
+        except Exception as error:  # of the network's own code, or for want of memory
+            state["notes"] = [*(state.get("notes") or []), _untested(run, name, entry, error)]
+            run.log(state["notes"][-1])
+            continue
+        results[name] = _export(run, entry, name, data, accuracy)
     if reference is winner:
         results[REFERENCE] = results[BEST]
-    elif reference is not None:
-        results[REFERENCE] = _export(run, reference, REFERENCE, data, device, test)
     state["results"] = results
     run.write_stages(state)
     run.log(f"exported trial {winner['candidate']} to best.yaml")
     return state
+
+
+def _untested(run: RunDir, name: str, entry: Mapping[str, Any], error: Exception) -> str:
+    said = str(error) if isinstance(error, NasError) else words_of(error)
+    return (
+        f"the test of trial {entry['candidate']} failed: {' '.join(said.split())}; "
+        f"{run.path / name}.yaml and its weights are exported without it"
+    )
 
 
 def _exported(run: RunDir, state: Mapping[str, Any]) -> bool:
@@ -253,17 +282,29 @@ def _exported(run: RunDir, state: Mapping[str, Any]) -> bool:
     return bool(files) and all(file.is_file() for file in files)
 
 
+def _test(
+    run: RunDir, entry: Mapping[str, Any], data: ImageData, device: str, test: Tester
+) -> float:
+    weights = read_weights(run.trial(int(entry["weights_from"])) / CHECKPOINT)
+    return test(_architecture(run, entry), weights, data, device)
+
+
+def _architecture(run: RunDir, entry: Mapping[str, Any]) -> Architecture:
+    file = run.trial(int(entry["candidate"])) / "architecture.yaml"
+    return require_architecture(parse(file.read_text(), path=str(file)))
+
+
 def _export(
-    run: RunDir, entry: Mapping[str, Any], name: str, data: ImageData, device: str, test: bool
+    run: RunDir,
+    entry: Mapping[str, Any],
+    name: str,
+    data: ImageData,
+    accuracy: float | None = None,
 ) -> dict[str, Any]:
-    candidate, source = int(entry["candidate"]), int(entry["weights_from"])
-    file = run.trial(candidate) / "architecture.yaml"
-    architecture = parse(file.read_text(), path=str(file))
-    assert isinstance(architecture, Architecture)
-    weights = read_weights(run.trial(source) / "checkpoint.pt")
-    accuracy = test_accuracy(architecture, weights, data, device) if test else None
+    source = int(entry["weights_from"])
+    weights = read_weights(run.trial(source) / CHECKPOINT)
     metrics = {
-        "trial": candidate,
+        "trial": int(entry["candidate"]),
         "validation": entry["validation"],
         "validation_std": entry["validation_std"],
         "seeds": entry["seeds"],
@@ -272,7 +313,8 @@ def _export(
         "params": entry["params"],
         "macs": entry["macs"],
     }
-    write_model(run.path / name, architecture, weights, data, _found(run, entry, metrics))
+    found = _found(run, entry, metrics)
+    write_model(run.path / name, _architecture(run, entry), weights, data, found)
     return {"name": name, "weights_from": source, **metrics}
 
 

@@ -16,6 +16,7 @@ from ..rundir import NAME as LOCK
 from ..search.doctor import examine as examine_files
 from ..search.machine import here
 from ..search.recovery import Finding
+from . import exam
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def _export(run: RunDir, state: Mapping[str, Any], *, mend: bool) -> list[Findin
         request = run.request
         try:
             images = load_data(request.data, seed=request.seed)
-            export.best(run, images, device=here(request.device), again=True)
+            device = here(request.device)
+            export.best(run, images, device=device, again=True, test=exam.tester(run))
         except NasError as error:
             return [Finding(where, f"{', '.join(broken)}; {error}", None)]
     return [Finding(where, ", ".join(broken), "exported again")]

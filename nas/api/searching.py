@@ -22,6 +22,7 @@ from ..search.request import Prepared
 from ..search.run import View
 from ..space import Architecture, Space
 from ..units import parse_budget, show_seconds
+from . import exam
 from .planning import default_network
 from .run import Run
 
@@ -197,7 +198,8 @@ def carry_out(
         disk = Disk(run, say=say)
         with run.lock(say), disk.patience():
             driver.search(run, prepared, view=view, started=started, disk=disk, say=say)
-            export.best(run, prepared.data, device=here(prepared.request.device))
+            device = here(prepared.request.device)
+            export.best(run, prepared.data, device=device, test=exam.tester(run))
     return Run(run)
 
 

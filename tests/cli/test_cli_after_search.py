@@ -16,6 +16,8 @@ import nas as toolkit
 from nas import export
 from nas.api import searching
 from nas.cli.dashboard import bind
+from nas.data import load as load_data
+from nas.report.summary import summary
 from nas.rundir import RunDir
 
 
@@ -178,6 +180,25 @@ def test_an_export_that_a_crash_broke_off_is_made_up_for(searched, tmp_path):
         own, before = again.summary[key], searched[key]
         assert own["test"] == before["test"] and Path(own["architecture"]).parent == folder
     assert (folder / "best.yaml").is_file()
+
+
+def test_a_network_whose_test_fails_is_exported_all_the_same(searched, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(searched["run"], folder)
+    run = RunDir(folder)
+    for name in ("best.yaml", "best.pt"):
+        (folder / name).unlink()
+
+    def crash(*_):
+        raise RuntimeError("the test crashed:\nSegmentation fault")
+
+    state = export.best(run, load_data("digits", seed=0), again=True, test=crash)
+    assert state["results"]["best"]["test"] is None and state == run.stages()
+    assert export.load_model(folder / "best.yaml").classes
+    told = [note for note in summary(run)["notes"] if "the test of trial" in note]
+    assert told and "the test crashed: Segmentation fault; " in told[0]
+    assert f"{folder / 'best'}.yaml and its weights are exported" in told[0]
+    assert summary(run)["state"] == "finished"
 
 
 def test_dashboard_answers_on_this_machine_only(searched):
