@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..units import show_amount, show_seconds
+from ..units import counted, show_amount, show_seconds
 from .layout import plain_table, section
 from .words import CAUSES, near, number, percent
 
 Found = Mapping[str, Any]
+MOST_ROOMS = 3  # changes of how many trials ran at once, shown
 ENDINGS = {
     "budget": "finished, its budget is spent",
     "done": "finished",
@@ -157,8 +158,16 @@ def budget(found: Found) -> Text:
         ("Budget ", "bold"),
         f"{spent['asked']}: spent {show_seconds(spent['wall_seconds'])} of wall clock, "
         f"{show_seconds(spent['spent_device_seconds'])} of {device} time over "
-        f"{found['trials_at_once']} trials at once{training}{reserve}",
+        f"{_at_once(found)}{training}{reserve}",
     )
+
+
+def _at_once(found: Found) -> str:
+    """How many trials ran at once: "2 trials at once", "2 trials at once (later 1)"."""
+    first, *later = found["budget"].get("trials_at_once") or [found["trials_at_once"]]
+    more = ", …" if len(later) > MOST_ROOMS else ""
+    rest = f" (later {', '.join(map(str, later[:MOST_ROOMS]))}{more})" if later else ""
+    return f"{counted(first, 'trial')} at once{rest}"
 
 
 def _range(ends: Sequence[float] | None) -> str:

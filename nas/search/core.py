@@ -433,6 +433,12 @@ class Core:
                 self._end(live, "finished" if live.epoch >= live.ask.epochs else "budget")
             self._queue.clear()
 
+    def _obituary(self) -> str:
+        """What an error has ended was said with it: that is why nothing survived, too."""
+        if self.ending is not None and self.notes:
+            return f"nothing survived: {self.notes[-1]}"
+        return self.table.obituary(self.faults.hindrance)
+
     def finish(self) -> dict[str, Any]:
         """Write the last state of this session, with its finalists, and return it."""
         if self.ending is None:
@@ -444,7 +450,8 @@ class Core:
         cut = [] if self.ending else self._finals.shortfall()
         state["notes"] += [*cut, *self.faults.notes(), *self._proposer.refusals()]
         if not state["finalists"] and self.ending not in ("interrupted", Disk.CAUSE):
-            state["notes"].append(self.table.obituary())
+            said = self._obituary()
+            state["notes"] = [*(note for note in state["notes"] if note not in said), said]
         self.table.save(force=True)
         self.run.write_stages(state)
         return state

@@ -57,6 +57,7 @@ class Faults:
     restarts: int = 0  # of Ray
     lost: list[str] = field(default_factory=list)  # nodes of the cluster
     notice: str | None = None  # for the live view, while nodes are missing
+    ray: str | None = None  # what Ray died of last, or why it did not start
     _fruitless: int = 0
     _epochs: int = -1
     _looked: float | None = None
@@ -123,6 +124,14 @@ class Faults:
         self.lost.extend(gone)
         self.notice = notice
 
+    @property
+    def hindrance(self) -> str | None:
+        """What kept trials from getting on, beside the budget; None: nothing of the kind."""
+        if self.ray or not (self.deaths or self.lost):
+            return self.ray
+        died = f"workers died or hung {counted(self.deaths, 'time')}"
+        return died if self.deaths else f"the cluster lost {', '.join(dict.fromkeys(self.lost))}"
+
     # --- candidates ---------------------------------------------------------------------
 
     def failed(self, digest: str, error: str) -> bool:
@@ -168,7 +177,8 @@ def outlive(core: Core, error: str, hungry: Sequence[int] = (), *, begun: bool =
     begun: else it did not come up at all
     """
     told = f"Ray {'died' if begun else 'did not start'}"
-    core.run.log(f"{told}: {error}")
+    core.faults.ray = f"{told}: {error}"
+    core.run.log(core.faults.ray)
     for number in hungry:
         core.on_death(number, error, "out_of_memory")
     core.suspend()

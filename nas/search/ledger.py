@@ -50,6 +50,7 @@ class Ledger:
         wall = budget.wall_seconds
         self._wall_bound = None if wall is None else max(wall - CLOSING_SECONDS, wall / 2)
         self.slots = slots
+        self.rooms = [slots]  # trials at once, in the order of their changes
         self.devices_per_trial = devices_per_trial
         self._clock = clock
         self._started = (clock() if started is None else started) - wall_before
@@ -88,6 +89,12 @@ class Ledger:
         cost = max(0.0, seconds) * self.devices_per_trial
         self.device_seconds += cost
         return cost
+
+    def resize(self, room: int) -> None:
+        """Only so many trials run at once now: nodes are gone, or have come."""
+        self.slots = max(1, room)
+        if room != self.rooms[-1]:
+            self.rooms.append(room)
 
     def reserve(self, finals: Sequence[FinalCost]) -> None:
         """Keep the cost of these final trainings back from the search."""

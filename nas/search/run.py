@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import platform
 import subprocess
 import sys
@@ -269,6 +270,8 @@ def assemble(
         starting_before=float(spent.get("starting_seconds", 0.0)),
     )
     ledger.waiting_seconds = float(spent.get("waiting_seconds", 0.0))
+    rooms = [*(spent.get("trials_at_once") or []), ledger.slots]
+    ledger.rooms = [room for room, _ in itertools.groupby(rooms)]
     studies = _mended(run, space, say) if studies is None else studies
     table = Table(run, parse_keep(request.keep))
     memory = Memory(device_bytes)

@@ -84,6 +84,7 @@ def state(
             "starting_seconds": round(ledger.starting_seconds, 3),
             "waiting_seconds": round(ledger.waiting_seconds, 3),
             "reserved_final_seconds": round(ledger.reserved_device_seconds, 3),
+            "trials_at_once": list(ledger.rooms),
         },
         "trials": table.counts(),
         "notes": list(notes),

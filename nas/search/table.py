@@ -26,7 +26,7 @@ ADVICE = {
     "exploded": "lower recipe.lr, or the upper end of its range",
     "nan": "lower recipe.lr, or the upper end of its range, and look for bad pixels in the data",
     "out_of_memory": "set limits.memory, or lower recipe.batch_size",
-    "failed": "see log.txt in the run folder for the traceback",
+    "failed": "see log.txt in the run folder",
     "infeasible": "raise the limits of the space",
     "budget": "give a larger budget, or fewer epochs (--set recipe.epochs=…)",
     "pruned": "give a larger budget",
@@ -234,13 +234,20 @@ class Table:
             return False
         return sum(row["cause"] is not None for row in rows) >= HOPELESS
 
-    def obituary(self) -> str:
-        """Why nothing survived, and what to change."""
+    def obituary(self, hindrance: str | None = None) -> str:
+        """Why nothing survived, and what to change. `hindrance`: what kept trials from getting on
+        beside their budget, of which a larger one would not be the remedy."""
         counts = self.counts()
         causes = {cause: counts[cause] for cause in CAUSES if counts[cause]}
         told = ", ".join(f"{number} {cause}" for cause, number in causes.items()) or "none began"
         worst = max(causes, key=lambda cause: causes[cause], default="budget")
-        return f"nothing survived ({told}); {ADVICE.get(worst, ADVICE['budget'])}"
+        advice = ADVICE.get(worst, ADVICE["budget"])
+        if hindrance and worst in ("budget", "pruned"):
+            advice = (
+                f"{hindrance}: see log.txt in the run folder and mend that first, then go on with "
+                "--resume and a larger --budget"
+            )
+        return f"nothing survived ({told}); {advice}"
 
     # --- inside -------------------------------------------------------------------------
 

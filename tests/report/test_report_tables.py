@@ -13,7 +13,7 @@ from nas.report.evaluation import show_evaluation
 from nas.report.overview import many, run_row, show_plan, show_runs, show_spaces
 from nas.report.summary import summary
 from nas.report.survey import bars, show_check, show_survey
-from nas.report.tables import next_commands, show_result, show_summary
+from nas.report.tables import budget, next_commands, show_result, show_summary
 
 from .conftest import RESULTS, ended, finalist
 
@@ -63,6 +63,22 @@ def test_next_command_fits_the_state(make_run):
     interrupted = commands(ended(stopped="interrupted", ended=False))
     assert "--resume" in interrupted and "--budget" not in interrupted
     assert "predict" not in interrupted
+
+
+@pytest.mark.parametrize(
+    ("rooms", "words"),
+    [
+        (None, "over 2 trials at once"),
+        ([2], "over 2 trials at once"),
+        ([2, 1], "over 2 trials at once (later 1),"),
+        ([1], "over 1 trial at once"),
+        ([4, 3, 2, 1, 4, 3], "over 4 trials at once (later 3, 2, 1, …),"),
+    ],
+)
+def test_how_many_trials_ran_at_once_is_what_it_was(make_run, rooms, words):
+    state = ended(results=RESULTS)
+    state["budget"] = {**state["budget"], "trials_at_once": rooms}
+    assert words in budget(summary(make_run(state))).plain
 
 
 def test_a_run_in_which_nothing_survived(make_run, screen):

@@ -155,8 +155,25 @@ def test_ray_is_not_started_again_for_the_last_seconds_of_a_budget(tmp_path):
     core = simulation.core
     core.on_start(core.next().number)
     simulation.clock.now = 95.0
-    assert not outlive(core, "gone")
-    assert core.finish()["stopped"] == "budget"
+    assert not outlive(core, "its raylet was killed by SIGKILL")
+    state = core.finish()
+    assert state["stopped"] == "budget" and state["trials"]["budget"] == 1
+    last = state["notes"][-1]
+    assert last.startswith(
+        "nothing survived (1 budget); Ray died: its raylet was killed by SIGKILL"
+    )
+    assert "give a larger budget" not in last
+
+
+def test_where_workers_died_the_budget_alone_is_not_blamed(tmp_path):
+    simulation = Simulation(tmp_path / "run", "100s", slots=1)
+    core = simulation.core
+    core.on_start(core.next().number)
+    core.on_death(0, "the worker was killed")
+    core.on_start(core.next().number)
+    simulation.clock.now = 99.0
+    assert core.on_report(0, {"kind": "pause", "share": 0.5})
+    assert "workers died or hung 1 time: see log.txt" in core.finish()["notes"][-1]
 
 
 # --- the same failure again and again -------------------------------------------------------
@@ -421,4 +438,6 @@ def test_a_ray_that_does_not_start_is_tried_twice_then_said_with_what_to_do(tmp_
     (note,) = core.notes
     assert note.startswith("Ray did not start 2 times: The current node timed out")
     assert "/dev/shm" in note and f"nas search --resume {core.run.path}" in note
-    assert core.finish()["stopped"] == "error"
+    state = core.finish()
+    assert state["stopped"] == "error"
+    assert state["notes"] == [f"nothing survived: {note}"], "said once, and nothing of the budget"

@@ -9,8 +9,10 @@ import pytest
 
 from nas.search.backend.nodes import LOOK_SECONDS, Change, Nodes
 from nas.search.faults import Faults
+from nas.search.ledger import Ledger
 from nas.search.machine import Node
 from nas.search.placement import Placement
+from nas.units import parse_budget
 
 
 def listed(name: str, address: str, *, alive: bool = True, cpus: int = 2, port: int = 1) -> Any:
@@ -69,13 +71,15 @@ def test_log_screen_live_view_forecast_and_notes_know_of_it(back, last):
     lines: list[str] = []
     said: list[str] = []
     core: Any = SimpleNamespace(
-        run=SimpleNamespace(log=lines.append), faults=Faults(), ledger=SimpleNamespace(slots=4)
-    )
+        run=SimpleNamespace(log=lines.append), faults=Faults(),
+        ledger=Ledger(parse_budget("3min"), slots=4, devices_per_trial=1.0, clock=lambda: 0.0),
+    )  # fmt: skip
     cluster = Cluster(listed("a", "10.0.0.1"), listed("b", "10.0.0.2"))
     cluster.nodes[1] = listed("b", "10.0.0.2", alive=False)
     cluster.look().tell(core, said.append)
     assert lines == said and "(10.0.0.2) is gone" in said[0]
-    assert core.ledger.slots == 2 and "with room for 2 of 4" in core.faults.notice
+    assert core.ledger.slots == 2 and core.ledger.rooms == [4, 2]
+    assert "with room for 2 of 4" in core.faults.notice
     if back:
         cluster.nodes[1] = listed("b", "10.0.0.2")
         cluster.look().tell(core, said.append)

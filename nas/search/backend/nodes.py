@@ -124,4 +124,4 @@ class Change:
         core.run.log(self.words())
         say(self.words())
         core.faults.nodes(self.gone, self._rest() if self.room < self.wanted else None)
-        core.ledger.slots = max(1, self.room)
+        core.ledger.resize(self.room)
