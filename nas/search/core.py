@@ -7,6 +7,7 @@ studies, so that a new Core on the same storage goes on where a killed one stood
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -83,7 +84,7 @@ class Core:
             return Signal.WAIT if self._live else Signal.DONE
         if self._queue:
             return self._hold(self._queue.popleft())
-        self.ledger.epochs_under_way = len(self._live)
+        self._look_ahead(len(self._live))
         over = self.ledger.search_over if self.table.rows else self.ledger.spent  # trial 0 always
         if self.stopped is None and over():
             self._end_search("budget")
@@ -120,7 +121,7 @@ class Core:
         self._charge(live)
         self.disk.told(number, report)
         live.waiting, live.heard = "full" in report, self._clock()
-        self.ledger.epochs_under_way = len(self._live) + len(self._queue) - 1
+        self._look_ahead(len(self._live) + len(self._queue) - 1)
         self._look_for_stop()
         if report["kind"] == "failed":
             self._failed(live, str(report["cause"]), str(report["error"]))
@@ -212,7 +213,7 @@ class Core:
 
     def _hold(self, live: Live) -> Ask:
         self._pay_from_now(live)
-        live.heard = self._clock()
+        live.heard, live.interval = self._clock(), 0.0
         live.started = live.waiting = False
         self._live[live.ask.number] = live
         return live.ask
@@ -225,10 +226,17 @@ class Core:
         What the driver itself has waited for, and its trials with it, is booked apart too.
         """
         if live.started:
-            worked = self._working_seconds() - live.paid_until
+            worked = live.interval = self._working_seconds() - live.paid_until
             live.device_seconds += self.ledger.charge(worked, waiting=live.waiting)
             self.ledger.charge(self.disk.blocked - live.blocked, waiting=True)
         self._pay_from_now(live)
+
+    def _look_ahead(self, epochs: int) -> None:
+        """What is under way, for the ledger: `epochs`, and the time to everybody's next word."""
+        intervals = [live.interval for live in self._live.values()]
+        known = [seconds for seconds in intervals if seconds]  # others have said nothing yet
+        usual = statistics.fmean(known) if known else 0.0
+        self.ledger.under_way(epochs, [seconds or usual for seconds in intervals])
 
     def _pay_from_now(self, live: Live) -> None:
         live.paid_until, live.blocked = self._working_seconds(), self.disk.blocked
@@ -361,7 +369,7 @@ class Core:
                 self._record_finals([], whole=False)
                 return self._begin_final(early)
             self._plan_finals()
-        self.ledger.epochs_under_way = len(self._live)
+        self._look_ahead(len(self._live))
         job = None if self.ledger.spent() else self._finals.next(self._running_finals())
         if job is not None:
             return self._begin_final(job)

@@ -58,6 +58,7 @@ class Ledger:
         self.trials = 0
         self.epochs = 0
         self.epochs_under_way = 0  # of the trials that run on: counted at their ends
+        self._to_come = 0.0, 0.0  # wall and device seconds to the next words of those that run
         self._session = wall_before
         self.starting_seconds = starting_before
         self.waiting_seconds = 0.0
@@ -217,18 +218,28 @@ class Ledger:
         self._session += later
         self._started -= later
 
+    def under_way(self, epochs: int, intervals: Sequence[float]) -> None:
+        """What running trials have begun: epochs, and the seconds to each one's next word.
+
+        A trial is stopped when it says something, not before: what all of them take until then
+        is not the final training's, and with hundreds of devices it could be as much.
+        """
+        self.epochs_under_way = epochs
+        self._to_come = max(intervals, default=0.0), sum(intervals) * self.devices_per_trial
+
     def search_over(self) -> bool:
         """Nothing is left for the search but what the final training needs."""
-        return self.search_share() >= 1.0 or self._epochs_given_out(self._reserved()[2])
+        return self.search_share() >= 1.0 or self.time_is_up_for_search()
 
     def time_is_up_for_search(self) -> bool:
         """Running trials have to stop too (a bound on trials lets them finish)."""
         if not self.timed:
             return False
         wall, device, epochs = self._reserved()
+        next_wall, next_device = self._to_come
         return (
-            _reached(self.wall_seconds, self._wall_bound, wall)
-            or _reached(self.device_seconds, self.budget.device_seconds, device)
+            _reached(self.wall_seconds + next_wall, self._wall_bound, wall)
+            or _reached(self.device_seconds + next_device, self.budget.device_seconds, device)
             or self._epochs_given_out(epochs)
         )
 

@@ -39,6 +39,7 @@ class Live:
     trial: Trial
     paid_until: float = 0.0  # by the clock that stands still while the driver waits
     blocked: float = 0.0  # seconds that the driver had waited in place by then
+    interval: float = 0.0  # seconds of work between its last two words
     waiting: bool = False  # for space on its disk, as its worker said last
     device_seconds: float = 0.0
     epoch: int = 0
