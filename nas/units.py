@@ -94,13 +94,10 @@ def parse_amount(value: object) -> float:
 def show_amount(number: float) -> str:
     """5_288_548 -> "5.29M", 812 -> "812"; three significant digits, for tables."""
     for suffix, factor in reversed(SUFFIXES.items()):
-        if abs(number) >= factor:
-            return (
-                f"{number / factor:.3g}{suffix}"
-                if number / factor < 999.5
-                else (f"{number / factor:.0f}{suffix}")
-            )
-    return f"{number:.3g}" if number < 999.5 else f"{number:.0f}"
+        scaled = number / factor
+        if abs(scaled) >= 0.9995:  # what rounds to 1 of it: 999,500 are 1M, not 1000k
+            return f"{scaled:.3g}{suffix}" if abs(scaled) < 999.5 else f"{scaled:.0f}{suffix}"
+    return f"{number:.3g}"
 
 
 def counted(number: int, noun: str) -> str:

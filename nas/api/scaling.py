@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import NasError, RunError, UserError
+from ..errors import NasError, RunError, ShapeError, UserError
 from ..models import compound
 from ..models.compound import Ratios, Scaled
 from ..rundir import write_text
@@ -62,32 +62,67 @@ def _target(macs: str | None, base: Scaled) -> int:
     return target
 
 
-def plan(work: Scaling) -> dict[str, Any]:
-    """The object of `nas scale --dry-run --json`: nothing is trained or written."""
-    published = compound.PUBLISHED_RATIOS
+def plan(work: Scaling, *, trains: bool = True) -> dict[str, Any]:
+    """The object of `nas scale --dry-run --json`: nothing is trained or written.
+
+    What cannot be built stands under `unfit`, with its reason. Raises UserError where no point of
+    the grid is left, unless the ratios are known (`trains` False).
+    """
+    grid, grid_unfit = _priced_grid(work)
+    if trains:
+        _affordable(work)
+    phis = range(compound.LARGEST_PHI + 1)
+    ratios, ratios_unfit = _series(work, compound.PUBLISHED_RATIOS, phis)
+    sizes, sizes_unfit = _published(work)
     return {
         "name": work.architecture.name,
         "base": _row(work.base),
         "macs": work.macs,
         "grid": [{**point._asdict(), "product": point.product, **_row(made)}
-                 for point, made in _affordable(work)],
-        "ratios": [{"phi": phi, **_row(_by(work, published, phi))}
-                   for phi in range(compound.LARGEST_PHI + 1)],
-        "sizes": _published(work),
+                 for point, made in grid if made.macs <= work.macs],
+        "ratios": [{**phi, **_row(made)} for phi, made in ratios],
+        "sizes": [{**phi, **_row(made)} for phi, made in sizes],
+        "unfit": {"grid": grid_unfit, "ratios": ratios_unfit, "sizes": sizes_unfit},
     }  # fmt: skip
 
 
-def _published(work: Scaling) -> list[dict[str, Any]]:
+Tried = tuple[list[tuple[dict[str, Any], Scaled]], list[dict[str, Any]]]
+
+
+def _tried(work: Scaling, asked: Iterable[tuple[dict[str, Any], Mapping[str, float]]]) -> Tried:
+    """Of (words, scaling) those that can be built; of the others the words with the reason."""
+    fit, unfit = [], []
+    for words, scaling in asked:
+        try:
+            made = compound.scaled(work.architecture, scaling, work.image, work.batch)
+        except ShapeError as error:
+            unfit.append({**words, "reason": str(error)})
+        else:
+            fit.append((words, made))
+    return fit, unfit
+
+
+def _by(ratios: Ratios, phi: int) -> dict[str, float]:
+    return {"phi": phi, **ratios._asdict()}
+
+
+def _series(work: Scaling, ratios: Ratios, phis: Iterable[int]) -> Tried:
+    return _tried(work, (({"phi": phi}, _by(ratios, phi)) for phi in phis))
+
+
+def _published(work: Scaling) -> Tried:
     """The network with the widths, depths and pixels of B0 to B7; they mean nothing to a network
     of other images than B0's."""
     if work.image["size"] != list(compound.PUBLISHED_SIZES[0][2:]) * 2:
-        return []
-    rows = []
-    for phi, (width, depth, pixels) in enumerate(compound.PUBLISHED_SIZES):
-        own = {"width": width, "depth": depth, "resolution": pixels}
-        made = compound.scaled(work.architecture, own, work.image, work.batch)
-        rows.append({"phi": phi, **_row(made)})
-    return rows
+        return [], []
+    sizes = enumerate(compound.PUBLISHED_SIZES)
+    return _tried(
+        work,
+        (
+            ({"phi": phi}, {"width": width, "depth": depth, "resolution": pixels})
+            for phi, (width, depth, pixels) in sizes
+        ),
+    )
 
 
 def train_grid(
@@ -135,7 +170,8 @@ def ratios_of(row: Mapping[str, Any]) -> Ratios:
 def trained(run: Run) -> list[dict[str, Any]]:
     """Each trained point with its validation accuracy, best first.
 
-    Of a point's trainings the longest count, by their mean; longer trained points come first.
+    Of a point's trainings the longest count, by their mean over so many `runs`: a finalist is
+    trained with several seeds. Longer trained points come first.
     """
     told: dict[Ratios, dict[int, list[float]]] = {}
     macs: dict[Ratios, int] = {}
@@ -149,7 +185,8 @@ def trained(run: Run) -> list[dict[str, Any]]:
     for point, lengths in told.items():
         epochs = max(lengths)
         value = statistics.fmean(lengths[epochs])
-        figures = {"epochs": epochs, "validation": value, "macs": macs[point]}
+        runs = len(lengths[epochs])
+        figures = {"epochs": epochs, "validation": value, "runs": runs, "macs": macs[point]}
         rows.append({**point._asdict(), **figures})
     return sorted(rows, key=lambda row: (-row["epochs"], -row["validation"], row["macs"]))
 
@@ -176,16 +213,23 @@ def parse_ratios(text: str) -> Ratios:
 
 def write_files(
     work: Scaling, ratios: Ratios, out: str | Path, largest: int = compound.LARGEST_PHI
-) -> list[dict[str, Any]]:
-    """phi = 1 … `largest` as files NAME_phi<k>.yaml in `out`; a row of figures for each."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """phi = 1 … `largest` as files NAME_phi<k>.yaml in `out`.
+
+    A row of figures for each file; then each phi that cannot be built, with the reason. Raises
+    UserError where none can.
+    """
     folder = _make(Path(out))
+    made, unfit = _series(work, ratios, range(1, largest + 1))
+    if not made:
+        raise UserError(f"no phi can be built, phi 1 because: {unfit[0]['reason']}")
     rows = []
-    for phi in range(1, largest + 1):
-        made = _by(work, ratios, phi)
+    for words, each in made:
+        phi = words["phi"]
         file = folder / f"{work.architecture.name}_phi{phi}.yaml"
-        write_text(file, _file(work, made, phi))
-        rows.append({"phi": phi, **_row(made), "file": str(file.absolute())})
-    return rows
+        write_text(file, _file(work, each, phi))
+        rows.append({"phi": phi, **_row(each), "file": str(file.absolute())})
+    return rows, unfit
 
 
 def _file(work: Scaling, made: Scaled, phi: int) -> str:
@@ -222,21 +266,30 @@ def _parsed(text: str) -> Architecture:
     return require_architecture(parse(text))
 
 
+def _priced_grid(work: Scaling) -> tuple[list[tuple[Ratios, Scaled]], list[dict[str, Any]]]:
+    """The points that can be built, and the others with the reason."""
+    points = compound.grid()
+    made, unfit = _tried(work, ((each._asdict(), _by(each, 1)) for each in points))
+    return [(Ratios(**words), each) for words, each in made], unfit
+
+
 def _affordable(work: Scaling) -> list[tuple[Ratios, Scaled]]:
-    made = [(point, _by(work, point, 1)) for point in compound.grid()]
+    """The points of the grid that can be trained. Raises UserError where there is none."""
+    made, unfit = _priced_grid(work)
     fit = [(point, each) for point, each in made if each.macs <= work.macs]
-    if not fit:
-        least = min(each.macs for _, each in made)
+    if fit:
+        return fit
+    if not made:
+        first = unfit[0]
         raise UserError(
-            f"--macs {show_amount(work.macs)}: no point of the grid fits; the smallest takes "
-            f"{show_amount(least)}"
+            f"no point of the grid can be built; alpha {first['alpha']:g}, beta "
+            f"{first['beta']:g}, gamma {first['gamma']:g}: {first['reason']}"
         )
-    return fit
-
-
-def _by(work: Scaling, ratios: Ratios, phi: int) -> Scaled:
-    scaling = {"phi": phi, **ratios._asdict()}
-    return compound.scaled(work.architecture, scaling, work.image, work.batch)
+    least = min(each.macs for _, each in made)
+    raise UserError(
+        f"--macs {show_amount(work.macs)}: no point of the grid fits; the smallest takes "
+        f"{show_amount(least)}"
+    )
 
 
 def _row(made: Scaled) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def scale(
                 "ratios (--ratios 1.2,1.1,1.15), or --dry-run to price it only"
             )
         work = scaling.prepare(architecture, image, batch=batch, macs=macs)
-        found: dict[str, Any] = scaling.plan(work)
+        found: dict[str, Any] = scaling.plan(work, trains=point is None)
         _show_plan(screen, found)
         if not dry_run:
             folder = out or Path("runs") / f"scale-{work.architecture.name}"
@@ -88,8 +88,9 @@ def scale(
                 found |= _train(screen, work, data, budget, folder, options)
                 point = scaling.ratios_of(found["trained"][0])
             assert point is not None
-            found["files"] = scaling.write_files(work, point, folder, phi)
-            _show_files(screen, point, found["files"])
+            found["files"], unfit = scaling.write_files(work, point, folder, phi)
+            found["unfit"]["files"] = unfit
+            _show_files(screen, point, found["files"], unfit)
         if as_json:
             print_json(found, result)
 
@@ -119,8 +120,12 @@ def _show_plan(screen: Console, found: dict[str, Any]) -> None:
     show_plan(screen, found)
 
 
-def _show_files(screen: Console, point: tuple[float, ...], rows: list[dict[str, Any]]) -> None:
-    from ..report.scaling import show_series
+def _show_files(
+    screen: Console, point: tuple[float, ...], rows: list[dict[str, Any]],
+    unfit: list[dict[str, Any]],
+) -> None:  # fmt: skip
+    from ..report.scaling import show_series, show_unfit
 
     alpha, beta, gamma = point
     show_series(screen, f"Written: alpha {alpha:g}, beta {beta:g}, gamma {gamma:g}", rows)
+    show_unfit(screen, unfit)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ..errors import SpaceError
-from ..space import Architecture, parse, require_architecture
+from ..errors import ShapeError, SpaceError
+from ..space import Architecture
 from .pricing import cost
-from .scaling import scaled_by
+from .scaling import Factors, deepens, factors
+from .tally import Misfit
 
 
 class Ratios(NamedTuple):
@@ -71,7 +72,7 @@ def base_of(architecture: Architecture) -> Architecture:
             "section out",
             architecture.path,
         )
-    if not any("repeat" in row for row in architecture.network):
+    if not deepens(architecture.network):
         raise SpaceError(
             "has no row with a repeat, so alpha would scale nothing: write repeat: 1 into the "
             "rows that may be repeated",
@@ -93,18 +94,17 @@ def scaled(
     `image`: size [h, w], channels and classes of the base; the resolution follows from it.
     Raises ShapeError.
     """
-    text = scaled_text(architecture, scaling)
-    loaded = require_architecture(parse(text, path=architecture.path))
-    by = scaled_by(loaded)
     height, width = image["size"]
-    if "resolution" in scaling:
-        height = width = int(scaling["resolution"])
-    else:
-        height, width = (scaled_by(loaded, side).resolution or side for side in (height, width))
-    plain = {"depth": by.depth, "width": by.width}
-    own = require_architecture(parse(scaled_text(loaded, plain), path=architecture.path))
+    try:
+        by = factors(scaling, height)
+        if "resolution" in scaling:
+            height = width = int(scaling["resolution"])
+        else:
+            height, width = (factors(scaling, side).resolution or side for side in (height, width))
+    except Misfit as misfit:
+        raise ShapeError(f"scaling: {misfit}", architecture.path) from misfit
     price = cost(
-        own,
+        _under(architecture, by),
         classes=image["classes"],
         channels=image["channels"],
         size=(height, width),
@@ -114,3 +114,11 @@ def scaled(
         dict(scaling), by.depth, by.width, (height, width),
         price.params, price.macs, price.memory, batch,
     )  # fmt: skip
+
+
+def _under(architecture: Architecture, by: Factors) -> Architecture:
+    """The network with these factors. Its text stays, so that errors name the user's own lines."""
+    if by.depth == by.width == 1:
+        return architecture
+    scaling = {"depth": by.depth, "width": by.width}
+    return replace(architecture, values={**architecture.values, "scaling": scaling})

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ShapeError, UserError
 from ..space import Architecture, Space
-from .scaling import scaled_by
+from .scaling import scaled_by, shown
 from .tally import Misfit, Tally
 from .walk import walk
 
@@ -121,8 +121,8 @@ def _by_scaling(architecture: Architecture, resize: tuple[int, int] | None) -> s
     """What the file's own scaling has to do with the image, in words."""
     if not architecture.scaling:
         return ""
-    brought = f"brings it to {resize[0]}x{resize[1]}" if resize else "is carried out"
-    return f" (the scaling of {architecture.section_where('scaling')} {brought})"
+    brought = f" brings it to {resize[0]}x{resize[1]}" if resize else ""
+    return f" ({shown(architecture)}{brought})"
 
 
 def _with_place(text: str, error: ShapeError) -> ShapeError:

@@ -28,7 +28,7 @@ def resolved(
     """
     if not architecture.scaling:
         return architecture
-    network = scale_rows(architecture, scaled_by(architecture))
+    network = scale_rows(architecture, scaled_by(architecture)).rows
     height, width = image_size(architecture, size)
     rows: list[Row] = []
     walk(
@@ -50,12 +50,12 @@ def resolved(
 
 
 def _write_widths(entries: Sequence[dict[str, Any]], rows: Sequence[Row]) -> None:
-    """Put the numbers that walking found in the place of `xK`, in rows within rows too."""
+    """Put the widths that walking found into the rows, and into rows within rows."""
     for row in rows:
         entry = entries[row.at[-1]]
         if entry["op"] != row.operator.name:  # a row that was added on the way
             continue
-        if isinstance(entry.get("channels"), str) and entry["channels"] != "classes":
+        if entry.get("channels") and entry["channels"] != "classes":
             entry["channels"] = row.settings["channels"]
         inner = [entry.get("rows", ()), *entry.get("branches", ())]
         walked = [row.settings.get("rows", ()), *row.settings.get("branches", ())]

@@ -1,9 +1,11 @@
 """Compound scaling (EfficientNet: Tan and Le 2019): a file's `scaling` applied to its rows.
 
-Depth multiplies the rows that state `repeat`, and a dense block's `layers`, rounded up. Width
-multiplies absolute channels (inner widths and a dense block's growth too), to multiples of 8 and
-never below 90 %; relative ones follow by themselves, the classifier stays. Where `groups` have to
-divide a width, it is rounded to their multiples.
+Depth multiplies the rows that state `repeat`, and a dense block's `layers`, rounded up: the paper's
+layers of a stage. Of repeated rows within repeated `rows` only the inner ones are multiplied, of a
+repeated row with `branches` (a cell) only its own repeat: depth counts once.
+Width multiplies absolute channels (inner widths and a dense block's growth too), to multiples of 8
+and never below 90 %; relative ones follow by themselves, the classifier stays. Where `groups` have
+to divide a width, it is rounded to their multiples (see `divisors.py`).
 Resolution is the side of the image that the file assumes, in pixels; real data override it.
 """
 
@@ -12,18 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ShapeError
 from ..space import Architecture
-from .operators import OPERATORS
+from .divisors import At, Row, divisors, inner_divisor, inner_lists, with_defaults
 from .tally import Misfit
 
 PAPER = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}  # section 3.3: found by a grid at phi = 1
 CLASSIFIERS = frozenset({"linear", "dropconnect", "rbf"})  # where a row states no channels
-UNGROUPED_FIRST = frozenset({"bottleneck"})  # its `groups` are those of its second convolution
 LARGEST_FACTOR = 1000.0
 MOST_REPEATS = 1000  # as of a `repeat` itself
+LEAST = 0.9  # of a scaled width that rounding leaves (EfficientNet's released code)
+JUMP = 0.1  # how far above it multiples of 8 and of the groups may lie
 GROWTH_WITHIN = 0.1  # the paper's own come to 1.92 for 2
 
 
@@ -92,75 +95,110 @@ def _power(base: float, phi: float) -> float:
     return power
 
 
-def scale_rows(architecture: Architecture, by: Factors) -> list[dict[str, Any]]:
+class Later(NamedTuple):
+    """Channels that hang on the row's input, and what must divide them; 0: the input's channels."""
+
+    channels: int | str
+    divisor: int
+
+
+class ScaledRows(NamedTuple):
+    """The network's rows by a scaling.
+
+    divisors  of rows whose channels hang on their input, what must divide them: see Later
+    """
+
+    rows: list[dict[str, Any]]
+    divisors: dict[At, int]
+
+
+def scale_rows(architecture: Architecture, by: Factors) -> ScaledRows:
     """The network's rows with repeats and absolute channels multiplied.
 
-    Raises Misfit for more repetitions than a row may have.
+    Raises ShapeError for more repetitions than a row may have.
     """
     network = architecture.network
-    return _scaled_rows(network, by, architecture.defaults, 1, head=_head(network))
+    head, found = _head(network), None
+    if by.depth != 1 or by.width != 1:
+        found = divisors(network, architecture.defaults, head)
+    scaling = _Scaling(architecture, by, found, head)
+    return ScaledRows(scaling.rows(network, (), by.depth), scaling.later)
 
 
-Row = Mapping[str, Any]
+class _Scaling:
+    """Goes through the rows; `later` is filled on the way."""
+
+    def __init__(
+        self, architecture: Architecture, by: Factors, found: dict[At, int] | None, head: Row | None
+    ) -> None:
+        self._architecture, self._by = architecture, by
+        self._divisors, self._head = found, head
+        self.later: dict[At, int] = {}
+
+    def rows(self, rows: Sequence[Row], before: At, depth: float) -> list[dict[str, Any]]:
+        places = [(*before, index) for index in range(len(rows))]
+        return [self._row(row, at, depth) for row, at in zip(rows, places, strict=True)]
+
+    def _row(self, row: Row, at: At, depth: float) -> dict[str, Any]:
+        if row is self._head:
+            return dict(row)
+        scaled = dict(row)
+        if "repeat" in row and not ("rows" in row and deepens(row["rows"])):
+            scaled["repeat"], depth = self._repeated(row, "repeat", at, depth), 1.0
+        if "layers" in row:
+            scaled["layers"] = self._repeated(row, "layers", at, depth)
+        if self._divisors is not None:
+            self._widen(scaled, at, self._divisors[at])
+        for more, rows in inner_lists(row):
+            made = self.rows(rows, (*at, *more), depth)
+            if more:
+                scaled["branches"] = [*scaled["branches"][: more[0]], made,
+                                      *scaled["branches"][more[0] + 1 :]]  # fmt: skip
+            else:
+                scaled["rows"] = made
+        return scaled
+
+    def _repeated(self, row: Row, key: str, at: At, depth: float) -> int:
+        try:
+            return scale_repeat(row[key], depth)
+        except Misfit as misfit:
+            name = row.get("name") or row["op"]
+            message = f"row {name!r} ({row['op']}): {misfit} ({shown(self._architecture)})"
+            raise ShapeError(message, self._architecture.where(*at)) from misfit
+
+    def _widen(self, row: dict[str, Any], at: At, whole: int) -> None:
+        """Multiply a row's widths. Those that hang on its input are left, with their divisor."""
+        width, known = self._by.width, with_defaults(row, self._architecture.defaults)
+        channels = row.get("channels")
+        own = "channels" in known  # else a cell's `width` makes its output
+        steps = {"channels": whole, "width": inner_divisor(known) if own else whole}
+        if "growth" in row:
+            steps["growth"] = whole // math.gcd(whole, row["layers"])
+        for key, step in steps.items():
+            if isinstance(row.get(key), int):
+                row[key] = scale_channels(row[key], width, step)
+            elif isinstance(row.get(key), list):  # a width for each inner layer
+                row[key] = [scale_channels(one, width) for one in row[key]]
+        if "widths" in row:
+            row["widths"] = [scale_channels(one, width) for one in row["widths"]]
+        if row["op"] == "depthwise" and channels:
+            self.later[at] = 0
+        elif isinstance(channels, str) and channels != "classes":
+            self.later[at] = whole
 
 
-def _scaled_rows(
-    rows: Sequence[Row], by: Factors, defaults: Row, wanted: int, head: Row | None = None
-) -> list[dict[str, Any]]:
-    """`wanted`: what must divide the channels that the last row puts out."""
-    scaled = []
-    for row in reversed(rows):
-        known = {**OPERATORS.get(row["op"]).defaults, **defaults, **row}
-        own = _divides_input(known)
-        if "repeat" in row:  # it is its own follower
-            wanted = math.lcm(wanted, own)
-        scaled.append(dict(row) if row is head else _scaled_row(row, by, defaults, wanted, known))
-        wanted = own if _sets_channels(known) else math.lcm(wanted, own)
-    return scaled[::-1]
+def deepens(rows: Sequence[Row]) -> bool:
+    """Whether depth would multiply anything in these rows."""
+    return any(
+        "repeat" in row or "layers" in row or any(deepens(inner) for _, inner in inner_lists(row))
+        for row in rows
+    )
 
 
-def _scaled_row(row: Row, by: Factors, defaults: Row, wanted: int, known: Row) -> dict[str, Any]:
-    scaled = dict(row)
-    for key in ("repeat", "layers"):
-        if key in row:
-            scaled[key] = scale_repeat(row[key], by.depth)
-    inner, whole = _divides(known)
-    for key, step in (("channels", math.lcm(whole, wanted)), ("width", inner), ("growth", 1)):
-        if isinstance(row.get(key), int):
-            scaled[key] = scale_channels(row[key], by.width, step)
-        elif isinstance(row.get(key), list):  # a width for each inner layer
-            scaled[key] = [scale_channels(one, by.width) for one in row[key]]
-    if "widths" in row:
-        scaled["widths"] = [scale_channels(width, by.width) for width in row["widths"]]
-    if "rows" in row:
-        scaled["rows"] = _scaled_rows(row["rows"], by, defaults, wanted)
-    if "branches" in row:
-        scaled["branches"] = [_scaled_rows(r, by, defaults, wanted) for r in row["branches"]]
-    return scaled
-
-
-def _divides(known: Row) -> tuple[int, int]:
-    """What must divide a row's inner width, and what its output channels."""
-    groups = known.get("groups") or 1
-    if groups == 1 or "width" not in known:
-        return 1, groups
-    if known["width"] is not None:
-        return groups, _divides_input(known)
-    return groups, math.lcm(groups * (known.get("expansion") or 1), _divides_input(known))
-
-
-def _sets_channels(row: Row) -> bool:
-    """Whether its output's channels are its own, whatever its input's are."""
-    inner = row.get("branches") or [row.get("rows") or ()]
-    return bool(row.get("channels")) or all(any(map(_sets_channels, rows)) for rows in inner)
-
-
-def _divides_input(known: Row) -> int:
-    """What must divide the channels of a row's input: the groups of what meets it first."""
-    firsts = [rows[0] for rows in known.get("branches") or [known.get("rows") or ()] if rows]
-    if firsts:
-        return math.lcm(*map(_divides_input, firsts))
-    return 1 if known["op"] in UNGROUPED_FIRST else known.get("groups") or 1
+def shown(architecture: Architecture) -> str:
+    """The scaling as it is written: "scaling: {depth: 1.2, width: 1.1}"."""
+    pairs = (f"{key}: {value:g}" for key, value in architecture.scaling.items())
+    return f"scaling: {{{', '.join(pairs)}}}"
 
 
 def _head(network: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -192,11 +230,32 @@ def scale_channels(channels: int, width: float, multiple: int = 1) -> int:
 
     multiple  what must divide it besides
     """
-    if width == 1:
+    return channels if width == 1 else _rounded(channels * width, multiple)
+
+
+def settled(asked: str | Later, before: int) -> int:
+    """What channels come to that hang on the input, which has `before`."""
+    text, divisor = asked if isinstance(asked, Later) else (asked, 1)
+    multiple, exact = divisor or before, 0.0
+    if isinstance(text, str):
+        channels, exact = relative_channels(text, before), before * float(text[1:])
+    else:
+        channels = text
+    if channels % multiple == 0:
         return channels
-    exact, step = channels * width, math.lcm(8, multiple)
-    rounded = max(step, int(exact + step / 2) // step * step)
-    return rounded + step if rounded < 0.9 * exact else rounded
+    return int(exact) if exact and exact % multiple == 0 else _rounded(channels, multiple)
+
+
+def _rounded(exact: float, multiple: int) -> int:
+    """Near `exact`: a multiple of 8 and of `multiple`, of that alone where the two jump too far."""
+    step = math.lcm(8, multiple)
+    found = _next(exact, step)
+    return _next(exact, multiple) if step > 8 and found > (1 + JUMP) * exact else found
+
+
+def _next(exact: float, step: int) -> int:
+    nearest = max(step, int(exact + step / 2) // step * step)
+    return nearest + step if nearest < LEAST * exact else nearest
 
 
 def relative_channels(text: str, before: int) -> int:

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..errors import ShapeError, SpaceError
+from ..errors import SpaceError
 from ..space import Architecture
 from .operators import OPERATORS, Operator
-from .scaling import CLASSIFIERS, scale_rows, scaled_by
-from .tally import Misfit
+from .scaling import CLASSIFIERS, Later, scale_rows, scaled_by
 
 TORCH_NAMES = frozenset(dir(nn.Sequential()))
 
@@ -43,19 +42,17 @@ def table(architecture: Architecture, classes: int) -> list[Row]:
     network = architecture.network
     if not network:
         raise SpaceError("the network has no rows", architecture.where(0))
+    divisors: dict[tuple[int, ...], int] = {}
     if architecture.scaling:
-        by = scaled_by(architecture)
-        try:
-            network = scale_rows(architecture, by)
-        except Misfit as misfit:
-            where = architecture.section_where("scaling")
-            raise ShapeError(f"scaling: {misfit}", where) from misfit
-    return _Table(architecture, classes).rows(network, ())
+        network, divisors = scale_rows(architecture, scaled_by(architecture))
+    return _Table(architecture, classes, divisors).rows(network, ())
 
 
 class _Table:
-    def __init__(self, architecture: Architecture, classes: int) -> None:
-        self._architecture, self._classes = architecture, classes
+    def __init__(
+        self, architecture: Architecture, classes: int, divisors: Mapping[tuple[int, ...], int]
+    ) -> None:
+        self._architecture, self._classes, self._divisors = architecture, classes, divisors
         self._stated = architecture.defaults
         self._dropout = architecture.recipe.get("dropout", 0)
 
@@ -81,6 +78,8 @@ class _Table:
                 if self._dropout:
                     name, rate = free("dropout", set(names)), {"rate": self._dropout}
                     rows.append(Row(at, name, OPERATORS.get("dropout"), rate, None))
+            elif self._divisors and at in self._divisors:
+                settings["channels"] = Later(settings["channels"], self._divisors[at])
             rows.append(Row(at, names[index], op, settings, entry.get("repeat")))
         return rows
 

@@ -22,7 +22,7 @@ from ..space import Architecture
 from .composites import Chain
 from .operators import OPERATORS, Operator
 from .resize import Resize
-from .scaling import relative_channels
+from .scaling import Later, settled, shown
 from .table import Row, free, looks_back, read_later, table, units
 from .tally import Misfit, Place, Tally
 
@@ -141,8 +141,7 @@ class Walk:
         except Misfit as misfit:
             message = f"row {row.name!r} ({row.operator.name}): {misfit}"
             if self._architecture.scaling and not misfit.small:  # with the image's size, else
-                where = self._architecture.section_where("scaling")
-                message += f" (the scaling of {where} is carried out)"
+                message += f" ({shown(self._architecture)})"
             raise ShapeError(message, self._architecture.where(*row.at)) from misfit
 
     def _repeat(self, row: Row, children: Children) -> None:
@@ -177,13 +176,10 @@ class Walk:
     def _step(self, row: Row, repetition: int) -> Any:
         """Take the tally through one repetition; returns what `_build` needs of it."""
         operator, settings, tally = row.operator, row.settings, self._tally
-        if settings.get("channels").__class__ is str:
-            if not self._own_width:
-                raise Misfit(
-                    f"channels {settings['channels']} would be a multiple of the image's channels, "
-                    "which the data bring along; state a number, such as channels: 16"
-                )
-            settings["channels"] = relative_channels(settings["channels"], tally.channels)
+        asked = settings.get("channels")
+        if asked.__class__ is str or asked.__class__ is Later:
+            self._check_own(asked)
+            settings["channels"] = settled(asked, tally.channels)
         if repetition:
             _settle(row)
         if operator.composite:
@@ -199,6 +195,14 @@ class Walk:
             tally.previous = before
         self._is_output = True
         return settings
+
+    def _check_own(self, asked: str | Later) -> None:
+        text = asked.channels if isinstance(asked, Later) else asked
+        if isinstance(text, str) and not self._own_width:
+            raise Misfit(
+                f"channels {text} would be a multiple of the image's channels, which the data "
+                "bring along; state a number, such as channels: 16"
+            )
 
     def _composite(self, operator: Operator, settings: dict[str, Any]) -> Any:
         """A row that holds rows. What looks back within a branch does not see past its start."""

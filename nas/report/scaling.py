@@ -29,11 +29,23 @@ def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
         table.add_row(*(f"{value:.3g}" for value in ratios), *_figures(row))
     note = f"alpha · beta² · gamma² = 2 ± 0.1, up to {show_amount(plan['macs'])} multiply-adds"
     section(console, "Grid of phi = 1", table, note)
+    unfit = plan["unfit"]
+    show_unfit(console, unfit["grid"])
     show_series(console, "With 1.2, 1.1, 1.15 (Tan and Le 2019, section 5.3)", plan["ratios"])
-    if plan["sizes"]:
+    show_unfit(console, unfit["ratios"])
+    if plan["sizes"] or unfit["sizes"]:
         show_series(
             console, "With the published widths, depths and pixels of B0 to B7", plan["sizes"]
         )
+        show_unfit(console, unfit["sizes"])
+
+
+def show_unfit(console: Console, rows: Sequence[Row]) -> None:
+    """What cannot be built, a line each with its reason."""
+    for row in rows:
+        words = ", ".join(f"{name} {value:g}" for name, value in row.items() if name != "reason")
+        said = f"{words} cannot be built: {row['reason']}"
+        console.print(Text.assemble(("Note ", "bold"), said), style="yellow")
 
 
 def show_series(console: Console, title: str, rows: Sequence[Row]) -> None:
@@ -52,13 +64,13 @@ def show_trained(
     console: Console, rows: Sequence[Row], untrained: Sequence[Row], budget: str
 ) -> None:
     """What the trained points of the grid came to, the best first; which were not trained."""
-    table = plain_table(("", "alpha", "beta", "gamma", "validation", "epochs", "macs"))
+    table = plain_table(("", "alpha", "beta", "gamma", "validation", "runs", "epochs", "macs"))
     for place, row in enumerate(rows):
         ratios = (f"{row[name]:.3g}" for name in ("alpha", "beta", "gamma"))
         mark = "*" if place == 0 else ""
-        value, epochs = percent(row["validation"]), str(row["epochs"])
-        table.add_row(mark, *ratios, value, epochs, show_amount(row["macs"]))
-    section(console, "Trained points, best first", table)
+        value, counts = percent(row["validation"]), (str(row["runs"]), str(row["epochs"]))
+        table.add_row(mark, *ratios, value, *counts, show_amount(row["macs"]))
+    section(console, "Trained points, best first", table, "validation: mean of the runs")
     if not untrained:
         return
     names, of = ("alpha", "beta", "gamma"), len(rows) + len(untrained)

@@ -34,7 +34,8 @@ def set_constants(document: Document, constants: AnyMapping[str, object]) -> Spa
     for name, value in constants.items():
         try:
             text = _set(document, name, _constant(name, value), known)
-            document = compose(text, document.path, _origins(document, text))
+            origins = _origins(document, text, f"--set {name}={value}")
+            document = compose(text, document.path, origins)
             parse_document(document)
         except SpaceError as error:
             message = _placed(str(error), lines)
@@ -43,16 +44,20 @@ def set_constants(document: Document, constants: AnyMapping[str, object]) -> Spa
     return parse_document(document)
 
 
-def _origins(document: Document, text: str) -> Origins:
-    """The origins of the lines of a text that differs from the document's in one place."""
+def _origins(document: Document, text: str, constant: str) -> Origins:
+    """The origins of the lines of a text that differs from the document's in one place.
+
+    A line that the constant adds is its own: the file has none for it.
+    """
     at, old, new = document.origins, document.text.split("\n"), text.split("\n")
     longer = len(new) - len(old)
-    if not at or not longer:
+    if not longer:
         return at
+    at = at or tuple(f"{document.path}:{number + 1}" for number in range(len(old)))
     pairs = enumerate(zip(old, new, strict=False))
     first = next((k for k, (before, after) in pairs if before != after), len(old) - 1)
     if longer > 0:
-        return at[:first] + at[first : first + 1] * longer + at[first:]
+        return at[:first] + (constant,) * longer + at[first:]
     return at[: first + 1] + at[first + 1 - longer :]
 
 

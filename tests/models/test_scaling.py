@@ -83,7 +83,7 @@ def test_rows_before_grouped_ones_are_rounded_to_their_groups() -> None:
     ]
     file = parse(json.dumps({"network": rows, "scaling": {"width": 1.5}}))
     found = {row.name: row.shape[0] for row in cost(file, classes=10, channels=3, size=32).rows}
-    assert (found["a"], found["rows"], found["residual"]) == (24, 120, 40)
+    assert (found["a"], found["rows"], found["residual"]) == (18, 45, 30)
 
 
 def test_repeats_are_rounded_up() -> None:
@@ -134,16 +134,18 @@ def test_resolution_is_the_side_that_the_file_assumes_and_real_data_override_it(
 @pytest.mark.parametrize(
     ("scaling", "words"),
     [
-        ("{phi: 1e6, alpha: 1.2, beta: 1, gamma: 1.15}", "is over 1000 times: lower phi"),
-        ("{depth: 1e9}", "repetitions of 2; at most 1000"),
+        (
+            "{phi: 1e6, alpha: 1.2, beta: 1, gamma: 1.15}",
+            r"^big\.yaml:2: scaling: .* is over 1000 times: lower phi",
+        ),
+        ("{depth: 1e9}", r"^big\.yaml:1: row 'conv' .* repetitions of 2; at most 1000"),
     ],
 )
 def test_scaling_out_of_proportion_is_refused_at_once(scaling: str, words: str) -> None:
     rows = "[{op: conv, channels: 8, repeat: 2}, {op: global_pool}, {op: linear}]"
     architecture = parse(f"network: {rows}\nscaling: {scaling}\n", path="big.yaml")
-    with pytest.raises(ShapeError, match=words) as caught:
+    with pytest.raises(ShapeError, match=words):
         cost(architecture, classes=10, channels=3, size=32)
-    assert "big.yaml:2: scaling: " in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["all_cnn_c", "nin", "resnetv2_50", "squeezenet1_0"])
