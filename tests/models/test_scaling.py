@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from torch import nn
 
 from nas.errors import ShapeError
 from nas.models import build, cost
@@ -160,3 +162,50 @@ def test_a_last_convolution_that_is_the_classifier_keeps_its_channels(name: str)
     classes = whole.input["classes"]
     prices = [cost(each, classes=classes, channels=3) for each in (whole, half)]
     assert prices[1].params < 0.5 * prices[0].params
+
+
+def layers_of(rows: str, depth: float) -> int:
+    """How many 3x3 convolutions there are: of 16 channels each, of 4 pixels."""
+    architecture = parse(f"network: [{rows}, {{op: global_pool}}, {{op: linear}}]\n")
+    scaled = replace(architecture, values={**architecture.values, "scaling": {"depth": depth}})
+    made = build(scaled, classes=10, channels=16, size=16)
+    return sum(isinstance(module, nn.Conv2d) for module in made.modules())
+
+
+C = "{op: conv, channels: 16}"
+REPEATED = "{op: conv, channels: 16, repeat: 2}"
+NESTED = {
+    "rows": (f"{{repeat: 2, rows: [{REPEATED}]}}", 4, 8),
+    "three levels": (f"{{repeat: 2, rows: [{{repeat: 2, rows: [{REPEATED}]}}]}}", 8, 16),
+    "stages with a pool": (f"{{repeat: 2, rows: [{REPEATED}, {{op: max_pool}}]}}", 4, 8),
+    "rows without a repeat of their own": (f"{{repeat: 2, rows: [{C}, {C}]}}", 4, 8),
+    "a cell": (f"{{repeat: 2, branches: [[{REPEATED}], [{C}]]}}", 6, 12),
+    "a cell in rows": (f"{{repeat: 2, rows: [{{repeat: 1, branches: [[{C}], [{C}]]}}]}}", 4, 8),
+    "not repeated rows": (f"{{rows: [{REPEATED}, {C}]}}", 3, 5),
+    "dense blocks": ("{repeat: 2, rows: [{op: dense_block, layers: 2, growth: 4}]}", 8, 16),
+    "a repeated dense block": ("{op: dense_block, layers: 2, growth: 4, repeat: 2}", 8, 16),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_depth_multiplies_one_level_of_nested_repeats(name: str) -> None:
+    rows, plain, twice = NESTED[name]
+    assert (layers_of(rows, 1), layers_of(rows, 2)) == (plain, twice)
+
+
+def test_too_many_repetitions_name_their_row() -> None:
+    text = (
+        "network:\n"
+        "  - {name: stem, op: conv, channels: 8}\n"
+        "  - name: stage\n"
+        "    rows:\n"
+        "      - {name: inner, op: conv, channels: 8, repeat: 600}\n"
+        "  - {op: global_pool}\n"
+        "  - {op: linear}\n"
+        "scaling: {depth: 2}\n"
+    )
+    with pytest.raises(
+        ShapeError,
+        match=r"^deep\.yaml:5: row 'inner' \(conv\): depth 2 makes 1200 .*\(scaling: {depth: 2}\)",
+    ):
+        cost(parse(text, path="deep.yaml"), classes=10, channels=3, size=32)

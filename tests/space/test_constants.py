@@ -3,7 +3,8 @@
 
 import pytest
 
-from nas.errors import SpaceError, UserError
+from nas.errors import ShapeError, SpaceError, UserError
+from nas.models import cost
 from nas.space import Architecture, Space, load, parse
 
 SPACE = """\
@@ -132,3 +133,18 @@ def test_a_fault_of_the_file_itself_is_not_blamed_on_the_constant(tmp_path):
     path.write_text("network: [{op: convv}]\n")
     with pytest.raises(SpaceError, match=r"^(?!--set).*unknown operator 'convv'"):
         load(path, constants={"recipe.lr": "0.1"})
+
+
+def test_errors_name_lines_of_the_file_and_not_of_the_text_with_constants(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "network:\n  - name: a\n    op: conv\n    channels: 8\n"
+        "  - {name: b, op: conv, channels: 9, groups: 2}\n  - {op: global_pool}\n  - {op: linear}\n"
+    )
+    known = {"classes": 10, "channels": 3, "size": 32}
+    with pytest.raises(ShapeError, match=r"s\.yaml:5: row 'b'"):
+        cost(load(path), **known)
+    with pytest.raises(ShapeError, match=r"s\.yaml:5: row 'b'"):
+        cost(load(path, constants={"network.a.kernel": "3", "network.a.stride": "2"}), **known)
+    with pytest.raises(ShapeError, match=r"^--set scaling\.phi=1000: scaling: .* \*\* phi 1000"):
+        cost(load(path, constants={"scaling.phi": "1000"}), **known)
