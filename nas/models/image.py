@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import ShapeError, UserError
 from ..space import Architecture, Space
+from .fitting import with_fitting_width
 from .scaling import scaled_by, shown
 from .tally import Misfit, Tally
 from .walk import walk
@@ -83,10 +84,13 @@ def with_fitting_size(
 ) -> ShapeError:
     """The error, and where a larger image would help, the smallest square one that fits.
 
+    Else, of a scaled network, the width that would fit.
     resize  what images of `size` are resampled to first
     """
-    if not (isinstance(error.__cause__, Misfit) and error.__cause__.small):
+    if not isinstance(error.__cause__, Misfit):
         return error
+    if not error.__cause__.small:
+        return with_fitting_width(error, architecture, classes, (channels, *(resize or size)))
 
     def fits(side: int) -> bool:
         try:

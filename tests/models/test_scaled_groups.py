@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -147,5 +148,20 @@ def test_depth_alone_leaves_widths() -> None:
 
 def test_what_cannot_follow_says_row_and_scaling() -> None:
     rows = [conv(3), {**conv(4), "name": "c", "connections": [[0], [1], [2], [0, 1]]}]
-    with pytest.raises(ShapeError, match=r"row 'c' .*4 lists.*\(scaling: \{width: 1\.2\}\)$"):
+    with pytest.raises(ShapeError, match=r"row 'c' .*4 lists.*\(scaling: \{width: 1\.2\}\)"):
         cost(network(rows, width=1.2), **KNOWN)
+
+
+def test_a_width_that_would_fit_is_named() -> None:
+    block = {"op": "dense_block", "layers": 2, "growth": 12}
+    rows = [conv(24), block, conv(32, 16, name="g")]
+    with pytest.raises(ShapeError) as caught:
+        cost(network(rows, depth=1.5), **KNOWN)
+    said = re.search(
+        r"row 'g' \(conv\): groups 16 must divide its 60 input .*; width ([\d.]+) would fit$",
+        str(caught.value),
+    )
+    assert said and cost(network(rows, depth=1.5, width=float(said[1])), **KNOWN).params > 0
+    with pytest.raises(ShapeError) as caught:
+        build(network(rows, depth=1.5), **KNOWN)
+    assert str(caught.value) == said.string
