@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping as AnyMapping
 from typing import Any
 
@@ -29,7 +28,6 @@ from .writing import with_key, with_value
 
 def set_constants(document: Document, constants: AnyMapping[str, object]) -> Space | Architecture:
     """The file with the constants in place. Raises SpaceError for an unknown path."""
-    lines = document.text.count("\n") + 1
     known = _known(document)  # what is wrong without the constants is said without them
     for name, value in constants.items():
         try:
@@ -38,7 +36,7 @@ def set_constants(document: Document, constants: AnyMapping[str, object]) -> Spa
             document = compose(text, document.path, origins)
             parse_document(document)
         except SpaceError as error:
-            message = _placed(str(error), lines)
+            message = str(error)
             prefix = f"--set {name}={value}: "
             raise SpaceError(message if message.startswith("--set") else prefix + message) from None
     return parse_document(document)
@@ -59,12 +57,6 @@ def _origins(document: Document, text: str, constant: str) -> Origins:
     if longer > 0:
         return at[:first] + (constant,) * longer + at[first:]
     return at[: first + 1] + at[first + 1 - longer :]
-
-
-def _placed(message: str, lines: int) -> str:
-    """Without a line that the file does not have: the constant made it longer."""
-    found = re.match(r"(.*?\.ya?ml):(\d+): ", message)
-    return message[found.end() :] if found and int(found[2]) > lines else message
 
 
 def _constant(name: str, value: object) -> Any:
