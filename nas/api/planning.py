@@ -38,14 +38,14 @@ from ..units import Budget, counted, parse_budget, show_seconds
 
 DRAWN = 200  # candidates that are priced
 ALIKE = 0.2  # of the default's multiply-adds: an average this near needs no measurement of its own
-MOST_REHEARSALS = 7  # of a small budget, with other draws
+MOST_REHEARSALS = 15  # of a small budget, with other draws
 MOST_SIMULATED = 300  # trials; a larger budget is reckoned from one that holds about these
 DRIVER_SECONDS = 0.08  # of a slot between two trials: a suggestion, Ray's hand-over, the folder
 RAY_SECONDS = 3.5  # of Ray's start, beside that of the workers' Python
 EXPORT_SECONDS = 1.0
 MEMORY = "/dev/shm"  # a folder in memory, on Linux
 PAUSES = 8  # of a simulated epoch of the default network, at the most
-CHANCE = 1.0  # how much of a simulated result is chance, to 1 of the network's size
+CHANCE = 2.0  # how much of a simulated result is chance, to 1 of the network's size
 
 
 @dataclass(frozen=True)
