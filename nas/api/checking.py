@@ -14,7 +14,7 @@ from ..errors import ShapeError, SpaceError
 from ..space import Architecture, Space, Value, faults_of, fill, find, load
 from ..space.document import Mapping as MappingNode
 from ..space.holes import Hole, quoted
-from .catalogue import shown_image
+from .catalogue import stated_image
 from .comparison import Comparison, Finding, warning
 from .extremes import MOST_VALUES
 from .surveying import Drawn, draws, message_of, misfits, over, price_of, refused
@@ -55,10 +55,10 @@ def _looked_into(
     if not isinstance(loaded, Space):
         first = price_of(loaded, image)
         found = [*_default(space, first, ()), *_limits(space, [first])]
-        return _report(space.path, found, input=shown_image(loaded, image))
+        return _report(space.path, found, input=stated_image(loaded, image))
     first = price_of(fill(loaded, space.default()), image)
     drawn = draws(loaded, image, seed)
-    assumed = shown_image(first.network, image)
+    assumed = stated_image(first.network, image)
     found = [*_default(space, first, drawn), *_limits(space, drawn), *_shapes(space, drawn)]
     found += Comparison(loaded, image, drawn, assumed).findings()
     return _report(space.path, found, input=assumed, holes=len(space.holes), draws=len(drawn))

@@ -16,6 +16,7 @@ from .operators import OPERATORS, Operator
 from .scaling import CLASSIFIERS, scale_rows, scaled_by
 from .tally import Misfit
 
+MOST_LAYERS = 10_000  # of a network; the deepest documented one has 1,202
 TORCH_NAMES = frozenset(dir(nn.Sequential()))
 
 
@@ -50,7 +51,27 @@ def table(architecture: Architecture, classes: int) -> list[Row]:
         except Misfit as misfit:
             where = architecture.section_where("scaling")
             raise ShapeError(f"scaling: {misfit}", where) from misfit
-    return _Table(architecture, classes).rows(network, ())
+    rows = _Table(architecture, classes).rows(network, ())
+    counts = [_layers(row) for row in rows]
+    if sum(counts) > MOST_LAYERS:
+        most = rows[counts.index(max(counts))]
+        raise ShapeError(
+            f"the network has {sum(counts):,} repetitions of rows and layers, and may have "
+            f"{MOST_LAYERS:,}: lower the repeats of row {most.name!r}",
+            architecture.where(*most.at),
+        )
+    return rows
+
+
+def _layers(row: Row) -> int:
+    """How many modules a row comes to: its repetitions, of rows within it all of theirs."""
+    own = 1
+    if row.operator.composite:
+        lists = row.settings.get("branches") or [row.settings.get("rows") or ()]
+        own = sum(_layers(inner) for rows in lists for inner in rows)
+    elif "layers" in row.settings:
+        own = row.settings["layers"]
+    return own * (row.repeat or 1)
 
 
 class _Table:
