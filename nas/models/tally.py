@@ -13,7 +13,6 @@ from typing import Any
 
 Place = tuple[int, int, int, bool, bool, int, int, int, int]
 ANY_SIZE = 1 << 30
-MOST_CHANNELS = 1_000_000  # of a layer; the documented networks have up to 9,216
 
 
 class Misfit(Exception):
@@ -318,6 +317,7 @@ class Tally:
         self.height = self.width = 1
 
 
+MOST_CHANNELS = 1_000_000  # of a layer; the documented networks have up to 9,216
 # the backward pass of these needs their result alone, so that their input can go
 BY_RESULT = frozenset({"relu", "tanh", "sigmoid"})
 

@@ -23,7 +23,7 @@ from .composites import Chain
 from .operators import OPERATORS, Operator
 from .resize import Resize
 from .scaling import relative_channels
-from .table import Row, free, looks_back, read_later, table, units
+from .table import Row, free, looks_back, need_layers, read_later, table, units
 from .tally import Misfit, Place, Tally
 
 # operators whose output is a part or a multiple of their input's channels, whatever those are
@@ -52,6 +52,7 @@ def walk(
     Raises ShapeError from a Misfit, with file:line, row and shapes.
     """
     rows = table(architecture, classes)
+    need_layers(architecture, rows)
     if resize is not None:
         name = free("resize", {row.name for row in rows})
         rows.insert(0, Row((0,), name, OPERATORS.get("resize"), {"size": resize}, None))
@@ -188,7 +189,6 @@ class Walk:
     def _step(self, row: Row, repetition: int) -> Any:
         """Take the tally through one repetition; returns what `_build` needs of it."""
         operator, settings, tally = row.operator, row.settings, self._tally
-        self._repetition = repetition
         if settings.get("channels").__class__ is str:
             if not self._own_width:
                 raise Misfit(
@@ -198,6 +198,7 @@ class Walk:
             settings["channels"] = relative_channels(settings["channels"], tally.channels)
         if repetition:
             _settle(row)
+            self._repetition = repetition
         if operator.composite:
             self._within.append((row.name, repetition))
             made = self._composite(operator, settings)
