@@ -163,10 +163,10 @@ class Setting:
             return None
         if "relative" in self.kinds and value[:1] == "x":
             try:
-                good = 0 < float(value[1:]) < float("inf")
+                good = 0 < float(value[1:]) <= 1000
             except ValueError:
                 good = False
-            return None if good else "must be xK with K a number above 0, such as x2 or x0.5"
+            return None if good else "must be xK with K above 0, up to 1000, such as x2 or x0.5"
         words = ("classes",) if "relative" in self.kinds else self.allowed
         if "str" not in self.kinds or (self.allowed and value not in self.allowed):
             near = hint(value, words)

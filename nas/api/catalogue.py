@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..models import cost
-from ..models.image import image_size
+from ..models.image import image_size, resized
 from ..space import Architecture, Space, count, draw, fill, load, shipped
 from .planning import default_network
 
@@ -54,6 +54,21 @@ def shown_image(network: Architecture, asked: Mapping[str, Any] | None = None) -
     """`image_of`, fit for JSON: its size is [h, w]."""
     known = image_of(network, asked)
     return {**known, "size": list(image_size(network, known["size"]))}
+
+
+def stated_image(network: Architecture, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`shown_image` before the file's scaling, which may give each network a size of its own."""
+    known = shown_image(network, asked)
+    size = None if asked and "size" in asked else network.input.get("size")
+    if size is not None and "size" not in network.data:
+        known["size"] = [size, size] if isinstance(size, int) else list(size)
+    return known
+
+
+def resolution(network: Architecture, asked: Mapping[str, Any] | None = None) -> list[int]:
+    """[h, w] that a network is priced at: of its images, or of what its scaling makes of them."""
+    size = image_of(network, asked)["size"]
+    return list(resized(network, size) or image_size(network, size))
 
 
 def _entry(file: Path) -> dict[str, Any]:

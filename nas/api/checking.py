@@ -14,9 +14,10 @@ from ..errors import ShapeError, SpaceError
 from ..space import Architecture, Space, Value, faults_of, fill, find, load
 from ..space.document import Mapping as MappingNode
 from ..space.holes import Hole, quoted
-from .catalogue import shown_image
+from .catalogue import stated_image
 from .comparison import Comparison, Finding, warning
 from .extremes import MOST_VALUES
+from .recipes import idle_keys
 from .surveying import Drawn, draws, message_of, misfits, over, price_of, refused
 
 LEVELS = ("error", "warning", "info")
@@ -55,13 +56,19 @@ def _looked_into(
     if not isinstance(loaded, Space):
         first = price_of(loaded, image)
         found = [*_default(space, first, ()), *_limits(space, [first])]
-        return _report(space.path, found, input=shown_image(loaded, image))
+        found += _recipe(space, [loaded])
+        return _report(space.path, found, input=stated_image(loaded, image))
     first = price_of(fill(loaded, space.default()), image)
     drawn = draws(loaded, image, seed)
-    assumed = shown_image(first.network, image)
+    assumed = stated_image(first.network, image)
     found = [*_default(space, first, drawn), *_limits(space, drawn), *_shapes(space, drawn)]
+    found += _recipe(space, [one.network for one in drawn])
     found += Comparison(loaded, image, drawn, assumed).findings()
     return _report(space.path, found, input=assumed, holes=len(space.holes), draws=len(drawn))
+
+
+def _recipe(space: Space, networks: Sequence[Architecture]) -> list[Finding]:
+    return [warning(*said) for said in idle_keys(space, networks)]
 
 
 def _report(file: str, findings: list[Finding], **facts: Any) -> dict[str, Any]:
@@ -130,6 +137,7 @@ def _limits(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
     tightest = max(keys, key=lambda key: sum(key in found for found in broken), default=None)
     if share:
         yield from _always_over(space, built)
+    yield from _never_reached(space, built)
     if tightest is None or share > MANY:
         return
     least = min(one.price.limited(tightest) for one in built if one.price is not None)
@@ -144,6 +152,20 @@ def _limits(space: Space, drawn: Sequence[Drawn]) -> Iterable[Finding]:
         return
     level = warning if share else _error
     yield level(where, f"{text}: raise it or make the ranges smaller")
+
+
+def _never_reached(space: Space, built: Sequence[Drawn]) -> Iterable[Finding]:
+    """Limits that keep nothing out."""
+    for key, limit in space.limits.items():
+        if key == "latency":
+            continue
+        most = max(one.price.limited(key) for one in built if one.price is not None)
+        if most <= limit:
+            yield _info(
+                _place(space, "limits", key),
+                f"limits.{key} {limit:,.0f} keeps none of {len(built):,} draws out: the largest "
+                f"has {most:,}",
+            )
 
 
 def _always_over(space: Space, built: Sequence[Drawn]) -> Iterable[Finding]:

@@ -43,7 +43,6 @@ class Comparison:
         assumed: Mapping[str, Any],
     ) -> None:
         self.space, self.image = space, image
-        self.recipes = [one.network.recipe for one in drawn if one.price is not None]
         ranked = sorted((one.price.macs, place) for place, one in enumerate(drawn) if one.price)
         networks = (drawn[place].network for _, place in ranked)
         self.cheap_first = list({_network_of(network): network for network in networks}.values())
@@ -60,7 +59,7 @@ class Comparison:
                 text = f"{hole.name} can be {quoted(hole.default)} alone: write the value itself"
                 found.append(warning(where, text))
             elif hole.name.startswith("recipe."):
-                found += self.recipe_hole(hole, where)
+                continue  # see recipes.py
             elif tried := self.without_effect(hole):
                 text = (
                     f"{hole.name} never changes the network, on {self.pixels}: take it out "
@@ -71,16 +70,6 @@ class Comparison:
                 alive.append(hole)
                 found += self.equal_options(hole, where)
         return found + [finding for pair in combinations(alive, 2) for finding in self.twins(*pair)]
-
-    def recipe_hole(self, hole: Hole, where: str) -> Iterable[Finding]:
-        """Keys of a recipe that others can leave without meaning."""
-        plain = (r.get("optimizer") == "adamw" or r.get("momentum") == 0 for r in self.recipes)
-        if hole.name == "recipe.nesterov" and all(plain):
-            text = "recipe.nesterov means nothing to adamw or with momentum 0: take it out"
-            yield warning(where, text)
-        if hole.name == "recipe.smoothing" and all(r.get("patience") == 0 for r in self.recipes):
-            text = "recipe.smoothing means nothing with patience 0: take it out"
-            yield warning(where, text)
 
     def networks(self, *holes: Hole) -> Iterator[Architecture]:
         """Networks in which all these holes are active.

@@ -15,7 +15,7 @@ from ..models.scaling import factors
 from ..models.tally import Misfit
 from ..space import Architecture, Space, count, draw, fill, load
 from ..train.recipe import Recipe
-from .catalogue import image_of, quantile, shown_image
+from .catalogue import image_of, quantile, resolution, stated_image
 from .extremes import furthest
 
 DRAWS = 2000
@@ -58,7 +58,7 @@ def survey(
         "name": space.name,
         "about": space.about,
         "file": space.path,
-        "input": shown_image(first, image),
+        "input": stated_image(first, image),
         "architectures": count(space),
         "holes": [
             {"name": hole.name, "domain": hole.domain(), "default": hole.default}
@@ -81,7 +81,7 @@ def survey(
         "distribution": {
             key: _distribution([getattr(one.price, key) for one in built]) for key in FIGURES
         },
-        "default": None if default.price is None else network_figures(default),
+        "default": None if default.price is None else network_figures(default, image),
         **_ends(space, image, built if default.price is None else [*built, default]),
     }
 
@@ -142,10 +142,11 @@ def message_of(error: SpaceError) -> str:
     return str(error).removeprefix(f"{error.where}: ")
 
 
-def network_figures(drawn: Drawn) -> dict[str, Any]:
-    """What one of the networks costs, and the decisions that spell it."""
+def network_figures(drawn: Drawn, image: Mapping[str, Any]) -> dict[str, Any]:
+    """What one of the networks costs, at which size, and the decisions that spell it."""
     return {
         **{key: getattr(drawn.price, key) for key in FIGURES},
+        "resolution": resolution(drawn.network, image),
         "decisions": dict(drawn.network.decisions or {}),
     }
 
@@ -158,7 +159,7 @@ def _ends(space: Space, image: Mapping[str, Any], built: Sequence[Drawn]) -> dic
 
     def end(start: Drawn, sign: int) -> dict[str, Any]:
         found = furthest(space, start.network, lambda one: _size(price_of(one, image)), sign)
-        return network_figures(price_of(found, image))
+        return network_figures(price_of(found, image), image)
 
     return {"smallest": end(by_size[0], -1), "largest": end(by_size[-1], 1)}
 

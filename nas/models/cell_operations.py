@@ -61,7 +61,7 @@ CONVOLUTIONS: dict[str, tuple[Layer, ...]] = {
 }
 POOLS = {"avg_pool_3x3": 3, "max_pool_3x3": 3, "max_pool_5x5": 5, "max_pool_7x7": 7}
 OPERATIONS = ("none", "skip", *CONVOLUTIONS, *POOLS)
-LARGEST_KERNEL = 7
+LARGEST_KERNEL = 7  # what any of them spans
 
 
 def need_kernels(tally: Tally, names: Iterable[str]) -> None:
@@ -69,7 +69,8 @@ def need_kernels(tally: Tally, names: Iterable[str]) -> None:
     for name in names:
         for layer in CONVOLUTIONS.get(name, ()):
             kernel = layer.kernel
-            tally.need_kernel(*((kernel, kernel) if isinstance(kernel, int) else kernel))
+            sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+            tally.need_kernel(*sides, layer.dilation)
 
 
 # ---------------------------------------------------------------------------------- modules

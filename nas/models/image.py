@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ShapeError, UserError
@@ -82,7 +82,8 @@ def with_fitting_size(
     size: tuple[int, int],
     resize: tuple[int, int] | None,
 ) -> ShapeError:
-    """The error, and where a larger image would help, the smallest square one that fits.
+    """The error, and where a larger image would help, the smallest one that fits: square, or less
+    in height or width where that is enough.
 
     Else, of a scaled network, the width that would fit.
     resize  what images of `size` are resampled to first
@@ -92,13 +93,14 @@ def with_fitting_size(
     if not error.__cause__.small:
         return with_fitting_width(error, architecture, classes, (channels, *(resize or size)))
 
-    def fits(side: int) -> bool:
+    def fits(height: int, width: int | None = None) -> bool:
+        sides = height, height if width is None else width
         try:
             walk(
                 architecture,
                 classes,
-                Tally(channels, side, side),
-                resize=resized(architecture, side),
+                Tally(channels, *sides),
+                resize=resized(architecture, sides),
             )
         except ShapeError:
             return False
@@ -114,11 +116,23 @@ def with_fitting_size(
         if high < MOST_SCANNED:
             return _with_place(f"{text}: {high}x{high} fits", error)
         return _with_place(f"{text}; {remedy}", error)
+    side = _least(fits, low, high)
+    height, width = side, side
+    if side > 1:  # wide kernels need little height
+        if fits(side - 1, side):
+            height = _least(lambda h: fits(h, side), 0, side - 1)
+        if fits(height, side - 1):
+            width = _least(lambda w: fits(height, w), 0, side - 1)
+    text += f": at least {height}x{width} fits, or {remedy}"
+    return _with_place(text, error)
+
+
+def _least(fits: Callable[[int], bool], low: int, high: int) -> int:
+    """The smallest side that fits, between one that does not and one that does."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)
-    text += f": at least {high}x{high} fits, or {remedy}"
-    return _with_place(text, error)
+    return high
 
 
 def _by_scaling(architecture: Architecture, resize: tuple[int, int] | None) -> str:

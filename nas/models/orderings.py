@@ -21,7 +21,7 @@ from torch import nn
 
 from .conv import Conv
 from .norm_act import NormAct, make_act
-from .squeeze_excite import SqueezeExcite, squeezed_channels
+from .squeeze_excite import cost_of_se
 from .tally import Misfit, Tally, is_none
 
 Order = Literal["post", "bn_after_add", "relu_before_add", "relu_only_pre", "pre"]
@@ -102,9 +102,7 @@ def close_unit(
         if order == "relu_before_add":
             tally.keep()  # the activation's result, or what it is reckoned from
     if se:
-        short = isinstance(se, int | float)
-        squeezed = squeezed_channels(se, channels, before)
-        SqueezeExcite.cost(tally, squeezed, "relu" if short else se.get("act", "relu"))
+        cost_of_se(tally, se, before)
     if stride != 1 or before != channels or shortcut == "project_always":
         if shortcut == "pad":
             _check_pad(before, channels)

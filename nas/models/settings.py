@@ -29,9 +29,9 @@ _NORM_FIELDS = {
     "momentum": Setting(("float",), 0.1, above=0, high=1, about="weight of the new batch"),
 }
 _SE_FIELDS = {
-    "ratio": Setting(("float",), above=0, high=1, about="squeezed channels, as a share"),
+    "ratio": Setting(("float",), low=0, high=1, about="squeezed channels, as a share; 0: off"),
     "of": Setting(("str",), "gated", allowed=("gated", "input"), about="a share of what"),
-    "round_to": Setting(("int",), 1, low=1, about="squeezed channels to multiples of this"),
+    "round_to": Setting(("int",), 1, low=1, high=1024, about="squeezed channels to multiples"),
     "act": Setting(("str",), "relu", allowed=ACTS),
     "gate": Setting(("str",), "sigmoid", allowed=GATES),
 }

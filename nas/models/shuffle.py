@@ -21,7 +21,7 @@ from .settings import (
     Stride,
     Width,
 )
-from .squeeze_excite import cost_of_se, make_se
+from .squeeze_excite import cost_of_se, make_se, squeezed_channels
 from .tally import Misfit, Tally, is_none
 
 HALVES = 2  # what version 2 splits and shuffles
@@ -99,7 +99,11 @@ class ShuffleUnit(nn.Module):
         tally.norm_act(norm, act, copied=True)
         tally.keep()  # shuffled
         if inner % groups:
-            raise Misfit(f"groups {groups} must divide the {inner} channels that it shuffles")
+            fits = ", ".join(str(g) for g in range(1, groups) if inner % g == 0)
+            raise Misfit(
+                f"groups {groups} must divide the {inner} channels that it shuffles; groups that "
+                f"do: {fits}"
+            )
         tally.conv(inner, kernel, stride, inner, bias=bare)
         tally.norm_act(norm, "none")
         if not bare:
@@ -197,7 +201,7 @@ class ShuffleUnitV2(nn.Module):
         tally.norm_act(norm, act)
         _depthwise(tally, kernel, stride, norm, bare)
         tally.conv(half, 1, bias=bare)
-        tally.norm_act(norm, act, copied=not se)
+        tally.norm_act(norm, act, copied=not squeezed_channels(se, half, before))
         if se:
             cost_of_se(tally, se, before)
         ends.append(tally.place())

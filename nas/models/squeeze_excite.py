@@ -48,6 +48,8 @@ def squeezed_channels(se: float | Mapping[str, Any], gated: int, row_input: int)
     """How many channels `se` (a ratio, or its long form) squeezes to; 0: none is wanted."""
     if isinstance(se, int | float):
         return max(1, round(se * gated)) if se else 0
+    if not se["ratio"]:
+        return 0
     to = int(se.get("round_to", 1))
     exact = se["ratio"] * (row_input if se.get("of") == "input" else gated)
     rounded = max(to, int(exact + to / 2) // to * to)

@@ -15,6 +15,7 @@ from ..space import Architecture
 from .operators import OPERATORS, Operator
 from .scaling import CLASSIFIERS, Later, scale_rows, scaled_by
 
+MOST_LAYERS = 10_000  # of a network; the deepest documented one has 1,202
 TORCH_NAMES = frozenset(dir(nn.Sequential()))
 
 
@@ -131,6 +132,29 @@ def units(rows: Sequence[Row]) -> int:
             own += units(inner)
         count += own * (row.repeat or 1)
     return count
+
+
+def need_layers(architecture: Architecture, rows: Sequence[Row]) -> None:
+    """Raise ShapeError for more layers than anybody would train or wait for."""
+    counts = [_layers(row) for row in rows]
+    if sum(counts) > MOST_LAYERS:
+        most = rows[counts.index(max(counts))]
+        raise ShapeError(
+            f"the network has {sum(counts):,} repetitions of rows and layers, and may have "
+            f"{MOST_LAYERS:,}: lower the repeats of row {most.name!r}",
+            architecture.where(*most.at),
+        )
+
+
+def _layers(row: Row) -> int:
+    """How many modules a row comes to: its repetitions, of rows within it all of theirs."""
+    own = 1
+    if row.operator.composite:
+        lists = row.settings.get("branches") or [row.settings.get("rows") or ()]
+        own = sum(_layers(inner) for rows in lists for inner in rows)
+    elif isinstance(layers := row.settings.get("layers"), int):
+        own = layers
+    return own * (row.repeat or 1)
 
 
 def read_later(rows: Sequence[Row]) -> frozenset[str]:

@@ -156,16 +156,21 @@ class Tally:
         """Say what size the network's images have."""
         self.image_h, self.image_w, self.image_least = height, width, min(height, width)
 
-    def need_kernel(self, height: int, width: int) -> None:
-        """Raise Misfit for a kernel larger than the network's images: weights that see nothing.
+    def need_kernel(self, height: int, width: int, dilation: int = 1) -> None:
+        """Raise Misfit for a kernel that spans more than the network's images: weights that see
+        nothing.
 
         A pool with 'same' padding has none, and is then a global one.
         """
-        if height > self.image_h or width > self.image_w:
+        span_h, span_w = _span(height, dilation), _span(width, dilation)
+        if span_h > self.image_h or span_w > self.image_w:
+            kernel = f"kernel {height}x{width}"
+            if dilation > 1:
+                kernel += f" with dilation {dilation} spans {span_h}x{span_w}, which"
             raise Misfit(
-                f"kernel {height}x{width} is larger than the image",
+                f"{kernel} is larger than the image",
                 small=True,
-                remedy="take a smaller kernel",
+                remedy=f"take a smaller kernel{' or dilation' if dilation > 1 else ''}",
             )
 
     def measured(self, layers: Sequence[tuple[Any, ...]], depth: int) -> None:
@@ -186,6 +191,8 @@ class Tally:
     ) -> None:
         """A convolution. `kept`: False where nothing needs its output in the backward pass."""
         before = self.channels
+        if channels > MOST_CHANNELS:
+            raise Misfit(channels_fault(channels))
         if before % groups or channels % groups:
             raise Misfit(groups_fault(groups, before, channels))
         if kernel == 1 and stride == 1 and padding == "same" and not self.flat:
@@ -193,11 +200,12 @@ class Tally:
         else:
             self.window(kernel, stride, dilation, padding)
             if kernel.__class__ is not int:
-                self.need_kernel(*kernel)
-                area = kernel[0] * kernel[1]
+                height, width = kernel
+                self.need_kernel(height, width, dilation)
+                area = height * width
             else:
-                if kernel > self.image_least:
-                    self.need_kernel(kernel, kernel)
+                if dilation * (kernel - 1) >= self.image_least:
+                    self.need_kernel(kernel, kernel, dilation)
                 area = kernel * kernel
         weights = before // groups * channels * area
         pixels = self.height * self.width
@@ -226,12 +234,14 @@ class Tally:
         kernel_h, kernel_w = (kernel, kernel) if kernel.__class__ is int else kernel
         stride_h, stride_w = (stride, stride) if stride.__class__ is int else stride
         pad_h, pad_w = (padding, padding) if padding.__class__ in (int, str) else padding
+        if padding.__class__ is not str:
+            _check_padding((kernel_h, kernel_w), (pad_h, pad_w), dilation)
         height, width = self.height, self.width
         self.height = _slide(height, kernel_h, stride_h, dilation, pad_h, ceil)
         self.width = _slide(width, kernel_w, stride_w, dilation, pad_w, ceil)
         if self.height < 1 or self.width < 1 or height < stride_h or width < stride_w:
             fits = self.height >= 1 and self.width >= 1
-            said = _window_fault(height, width, kernel, stride, padding, fits=fits)
+            said = _window_fault(height, width, kernel, stride, padding, dilation, fits=fits)
             raise Misfit(said, small=True, remedy=_remedy(height, width, kernel, stride))
         self.view_h += dilation * (kernel_h - 1) * self.jump_h
         self.view_w += dilation * (kernel_w - 1) * self.jump_w
@@ -276,6 +286,8 @@ class Tally:
 
     def pointwise(self, before: int, channels: int, pixels: int, *, bias: bool, norm: Any) -> None:
         """A 1x1 convolution beside the main path (a shortcut, a gate): the state stays."""
+        if channels > MOST_CHANNELS:
+            raise Misfit(channels_fault(channels))
         weights = before * channels
         self.params += weights + channels if bias else weights
         if norm == "batch" or norm_kind(norm) == "batch":
@@ -289,6 +301,8 @@ class Tally:
 
     def linear(self, channels: int) -> None:
         """A linear layer with bias on a vector."""
+        if channels > MOST_CHANNELS:
+            raise Misfit(channels_fault(channels))
         self.params += self.channels * channels + channels
         self.macs += self.channels * channels
         self.kept += channels
@@ -303,6 +317,7 @@ class Tally:
         self.height = self.width = 1
 
 
+MOST_CHANNELS = 1_000_000  # of a layer; the documented networks have up to 9,216
 # the backward pass of these needs their result alone, so that their input can go
 BY_RESULT = frozenset({"relu", "tanh", "sigmoid"})
 
@@ -316,6 +331,21 @@ def norm_kind(norm: Any) -> str:
     """Which norm a setting, short or long, asks for."""
     kind: str = norm if norm.__class__ is str else norm.get("kind", "batch")
     return kind
+
+
+def _span(kernel: int, dilation: int) -> int:
+    """How many pixels a side of a kernel reaches over, its gaps among them."""
+    return dilation * (kernel - 1) + 1
+
+
+def _check_padding(kernel: tuple[int, int], padding: tuple[Any, Any], dilation: int) -> None:
+    """Raise Misfit for windows that stand outside the image, and more than a pixel off it."""
+    spans = [_span(side, dilation) for side in kernel]
+    if padding[0] > spans[0] or padding[1] > spans[1]:
+        raise Misfit(
+            f"padding {_text(padding)} may be at most {_text(spans)}, what its kernel spans; "
+            "same keeps the size"
+        )
 
 
 def _slide(size: int, kernel: int, stride: int, dilation: int, padding: Any, ceil: bool) -> int:
@@ -343,8 +373,13 @@ def groups_fault(groups: int, before: int, channels: int) -> str:
     )
 
 
+def channels_fault(channels: int) -> str:
+    """What to say of more channels than a layer may have."""
+    return f"{channels:,} channels are more than a layer may have: at most {MOST_CHANNELS:,}"
+
+
 def _window_fault(
-    height: int, width: int, kernel: Any, stride: Any, padding: Any, *, fits: bool
+    height: int, width: int, kernel: Any, stride: Any, padding: Any, dilation: int, *, fits: bool
 ) -> str:
     """`fits`: the window does, and its stride does not."""
     if fits:
@@ -352,8 +387,13 @@ def _window_fault(
             f"its input is {height}x{width}, which stride {_text(stride)} would bring under one "
             "pixel"
         )
+    gaps = ""
+    if dilation > 1:
+        sides = (kernel, kernel) if kernel.__class__ is int else kernel
+        spans = _text([_span(side, dilation) for side in sides])
+        gaps = f" with dilation {dilation}, which spans {spans}"
     return (
-        f"its input is {height}x{width}, too small for kernel {_text(kernel)}, "
+        f"its input is {height}x{width}, too small for kernel {_text(kernel)}{gaps}, "
         f"stride {_text(stride)}, padding {_text(padding)}"
     )
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .norm_act import make_act, make_norm
 from .operators import operator
 from .settings import ActName, Bias, Channels, Count, Kernel, Norm, PoolPadding, Stride
-from .tally import Misfit, Tally, groups_fault, is_none
+from .tally import MOST_CHANNELS, Misfit, Tally, channels_fault, groups_fault, is_none
 
 
 @operator("transposed_conv")
@@ -67,12 +67,15 @@ class TransposedConv(nn.Module):
         pad_h, pad_w = _pair(padding)
         if before % groups or channels % groups:
             raise Misfit(groups_fault(groups, before, channels))
+        if channels > MOST_CHANNELS:
+            raise Misfit(channels_fault(channels))
         weights = before // groups * channels * kernel_h * kernel_w
         tally.params += weights
         macs = weights * tally.height * tally.width  # every input value meets each weight
         tally.macs += macs
         tally.height = _grown(tally.height, kernel_h, stride_h, pad_h, dilation)
         tally.width = _grown(tally.width, kernel_w, stride_w, pad_w, dilation)
+        tally.need_kernel(kernel_h, kernel_w, dilation)
         # at most: a value sees the inputs that its window's taps fall on
         tally.view_h += dilation * (kernel_h - 1) // stride_h * tally.jump_h
         tally.view_w += dilation * (kernel_w - 1) // stride_w * tally.jump_w

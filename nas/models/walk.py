@@ -23,8 +23,11 @@ from .composites import Chain
 from .operators import OPERATORS, Operator
 from .resize import Resize
 from .scaling import Later, settled, shown
-from .table import Row, free, looks_back, read_later, table, units
+from .table import Row, free, looks_back, need_layers, read_later, table, units
 from .tally import Misfit, Place, Tally
+
+# operators whose output is a part or a multiple of their input's channels, whatever those are
+PASS_ON = frozenset({"flatten", "maxout", "transition"})
 
 OnRow = Callable[[Row, Tally], None]
 
@@ -49,6 +52,7 @@ def walk(
     Raises ShapeError from a Misfit, with file:line, row and shapes.
     """
     rows = table(architecture, classes)
+    need_layers(architecture, rows)
     if resize is not None:
         name = free("resize", {row.name for row in rows})
         rows.insert(0, Row((0,), name, OPERATORS.get("resize"), {"size": resize}, None))
@@ -93,6 +97,8 @@ class Walk:
         self._unit = 0  # units with a `drop_path` so far
         self._is_output = False  # whether the present tensor is one: the image is not
         self._own_width = False  # whether a row has set the channels: the image's are the data's
+        self._repetition = 0  # of the row that is walked
+        self._within: list[tuple[str, int]] = []  # rows around it, each with its repetition
 
     def chain(self, children: Children) -> nn.Sequential:
         """The modules one after the other, in a plain nn.Sequential where that is enough."""
@@ -100,11 +106,8 @@ class Walk:
         return nn.Sequential(children) if plain else Chain(children)
 
     def nested(self, rows: Sequence[Row]) -> nn.Sequential:
-        """Rows within a row, for its `cost`: each list of them starts from the row's input."""
-        before = self._own_width
-        children = self.rows(rows)
-        self._own_width = before
-        return self.chain(children)
+        """Rows within a row, for its `cost`."""
+        return self.chain(self.rows(rows))
 
     def rows(self, rows: Sequence[Row], on_row: OnRow | None = None) -> Children:
         """Every row of a list, closed where it leaves a raw sum."""
@@ -125,7 +128,7 @@ class Walk:
 
     def row(self, row: Row, children: Children) -> None:
         """One row with its repetitions, added to `children`. Raises ShapeError."""
-        start = self._tally.channels
+        start, self._repetition = self._tally.channels, 0
         try:
             if row.operator.aside and row.settings.get("of"):
                 here = self._tally.place()
@@ -134,15 +137,24 @@ class Walk:
                 self._tally.go(here)
             else:
                 self._repeat(row, children)
-            if self._tally.channels != start or row.settings.get("channels"):
-                self._own_width = True
+            if not (row.operator.composite or row.operator.aside):
+                changed = self._tally.channels != start and row.operator.name not in PASS_ON
+                self._own_width |= changed or bool(row.settings.get("channels"))
             if row.name in self._read and len(row.at) == 1:
                 self._places[row.name] = self._tally.place()
         except Misfit as misfit:
-            message = f"row {row.name!r} ({row.operator.name}): {misfit}"
+            message = f"row {row.name!r} ({row.operator.name}){self._when(row)}: {misfit}"
             if self._architecture.scaling and not misfit.small:  # with the image's size, else
                 message += f" ({shown(self._architecture)})"
             raise ShapeError(message, self._architecture.where(*row.at)) from misfit
+
+    def _when(self, row: Row) -> str:
+        """In which repetition a row does not fit, its own or of a row around it; not the first."""
+        around, number = self._within, self._repetition
+        if row.operator.composite and around:
+            around, number = around[:-1], around[-1][1]
+        own = f", repetition {number + 1}" if number else ""
+        return own + "".join(f", in repetition {n + 1} of {name!r}" for name, n in around if n)
 
     def _repeat(self, row: Row, children: Children) -> None:
         if not self._make:
@@ -182,8 +194,12 @@ class Walk:
             settings["channels"] = settled(asked, tally.channels)
         if repetition:
             _settle(row)
+            self._repetition = repetition
         if operator.composite:
-            return self._composite(operator, settings)
+            self._within.append((row.name, repetition))
+            made = self._composite(operator, settings)
+            self._within.pop()
+            return made
         if not self._looks_back or operator.aside:
             operator.cost(tally, **settings)
             return settings
@@ -205,18 +221,26 @@ class Walk:
             )
 
     def _composite(self, operator: Operator, settings: dict[str, Any]) -> Any:
-        """A row that holds rows. What looks back within a branch does not see past its start."""
-        tally = self._tally
-        if not self._looks_back or issubclass(operator.module, Chain):
-            return operator.cost(tally, take=self.nested, **settings)
+        """A row that holds rows, each list of them from the row's input on: its width is its own
+        where that of one list is. What looks back within a branch does not see past its start.
+        """
+        tally, start = self._tally, self._own_width
+        apart = self._looks_back and not issubclass(operator.module, Chain)
         before = tally.place() if self._is_output else None
+        owns = [start]
 
         def take(rows: Sequence[Row]) -> nn.Sequential:
-            tally.previous, self._is_output = None, False
-            return self.nested(rows)
+            self._own_width = start
+            if apart:
+                tally.previous, self._is_output = None, False
+            children = self.nested(rows)
+            owns.append(self._own_width)
+            return children
 
         made = operator.cost(tally, take=take, **settings)
-        tally.previous, self._is_output = before, True
+        self._own_width = any(owns)
+        if apart:
+            tally.previous, self._is_output = before, True
         return made
 
     def _build(self, row: Row, repetition: int) -> nn.Module:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..units import counted, show_amount, show_bytes
-from .describe import image_words, plain_value, show_holes
+from .describe import image_words, plain_value, show_holes, sides
 from .layout import facts_grid, plain_table, section
 from .overview import many
 from .words import near
@@ -40,7 +40,10 @@ def _show_facts(console: Console, found: Mapping[str, Any]) -> None:
     number = found["architectures"]
     exact = many(None) if number is None else f"{number:,}"
     grid.add_row("size", f"{exact} architectures, {counted(len(found['holes']), 'hole')}")
-    grid.add_row("images", image_words(found["input"]))
+    own = found["default"] and found["default"]["resolution"]
+    scaled = own not in (None, found["input"]["size"])
+    resampled = f"; the scaling makes {sides(own)} of them for the default" if scaled else ""
+    grid.add_row("images", image_words(found["input"]) + resampled)
     grid.add_row("builds", f"{_percent(found['builds'])} of {drawn} (seed {found['seed']})")
     for misfit in found["misfits"]:
         said = f"{near_place(misfit['where'])}: {misfit['message']}"
@@ -82,6 +85,8 @@ def _show_ends(console: Console, found: Mapping[str, Any]) -> None:
     table = plain_table(("network", *words), left=("network",), wraps="network")
     for key in ("params", "macs"):
         table.add_row(key, *(amount(key, of[key]) for of in columns.values()), style="bold")
+    if any(of["resolution"] != found["input"]["size"] for of in columns.values()):
+        table.add_row("resolution", *(sides(of["resolution"]) for of in columns.values()))
     for hole in found["holes"]:
         name = hole["name"]
         if name.startswith("recipe."):

@@ -50,6 +50,16 @@ LOCAL = [  # the text, the level, the line, what is said
      "warning", 7, "recipe.nesterov means nothing to adamw"),
     (START + CONV + HEAD + "recipe: {patience: 0, smoothing: !float [0, 0.9]}\n",
      "warning", 7, "recipe.smoothing means nothing with patience 0"),
+    (START + CONV + HEAD + "recipe: {epochs: 5, patience: !int [4, 20]}\n", "warning", 7,
+     "cannot end 5 epochs early: lower it to 3 or less, or train longer"),
+    (START + CONV + HEAD + "recipe: {epochs: 5, patience: !int [3, 20]}\n", None, None, ""),
+    (START + CONV + HEAD + "recipe: {epochs: 5}\n", None, None, ""),  # ten by default
+    (START + CONV + HEAD + "recipe: {epochs: 6, warmup_epochs: !choice [4, 5]}\n", "warning", 7,
+     "is more than the 50% of 6 epochs that a warm-up may take"),
+    (START + CONV + HEAD.replace("linear", "linear, channels: 10")
+     + "recipe: {dropout: !float [0.1, 0.5]}\n", "warning", 7, "is put before the classifier"),
+    (START + CONV + HEAD + "limits: {params: 5M}\n", "info", 7,
+     "limits.params 5,000,000 keeps none of 2,000 draws out: the largest has 634"),
     (START + CONV.replace("kernel: 3", "kernel: 1, dilation: !choice [1, 2]") + HEAD,
      "warning", 4, "network.a.dilation never changes the network"),
     (START + CONV.replace("kernel: 3", "kernel: [1, 3], dilation: !choice [1, 2]") + HEAD,
@@ -72,7 +82,8 @@ def test_a_finding_is_one_sentence_with_its_line(case, nas, tmp_path, monkeypatc
     assert found.code == (2 if found.json["errors"] else 0)
     told = nas("spaces", "--check", "./mine.yaml")
     assert told.code == found.code
-    assert len(told.out.splitlines()) == len(found.json["findings"]), "a line each"
+    lines = len(found.json["findings"]) + (level == "info")  # and one that nothing is wrong
+    assert len(told.out.splitlines()) == lines, "a line each"
     assert f"mine.yaml:{line}: {level}: {wanted[0]['message']}" in told.out
 
 
@@ -178,7 +189,8 @@ def test_the_shipped_spaces_are_clean(name, nas):
     # a space may refuse draws by a rule of its own, such as that of compound scaling
     rest = [f for f in found.json["findings"] if f["level"] != "info"]
     assert rest == []
-    assert all("growth" in f["message"] for f in found.json["findings"])
+    infos = ("growth", "draws out: the largest has")
+    assert all(any(word in f["message"] for word in infos) for f in found.json["findings"])
 
 
 def test_an_unknown_file_is_refused_as_everywhere(nas, tmp_path):

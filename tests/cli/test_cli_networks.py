@@ -136,6 +136,21 @@ def test_spaces_looks_into_one(nas):
         assert needed in told.out
 
 
+def test_spaces_says_at_which_size_scaled_networks_are_priced(nas):
+    found = nas("spaces", "efficientnet", "--json").json
+    assert found["input"]["size"] == [32, 32], "the images, before gamma"
+    assert found["default"]["resolution"] == [37, 37]
+    for end in ("smallest", "largest"):
+        chosen = found[end]["decisions"]
+        side = round(32 * chosen["scaling.gamma"] ** chosen["scaling.phi"])
+        assert found[end]["resolution"] == [side, side]
+    given = nas("spaces", "efficientnet", "--size", "32", "--json").json
+    assert given["default"]["resolution"] == [37, 37] and given["input"] == found["input"]
+    told = nas("spaces", "efficientnet").out
+    assert "images   32x32x3, 10 classes; the scaling makes 37x37 of them" in told
+    assert "resolution" not in nas("spaces", "tiny").out
+
+
 def test_spaces_for_other_images(nas):
     found = nas("spaces", "tiny", "--size", "3", "--channels", "3", "--classes", "7", "--json").json
     assert found["input"] == {"size": [3, 3], "channels": 3, "classes": 7}

@@ -57,3 +57,15 @@ def test_the_gate_weighs_what_the_cell_gives(row: dict[str, Any]) -> None:
     assert logits.shape == (2, 5)
     closed = logits - model.linear.linear.bias  # type: ignore[union-attr]
     assert closed.abs().max() < 1e-6  # a closed gate lets nothing through
+
+
+@pytest.mark.parametrize(
+    "row", ["residual, channels: 8", "shuffle_unit_v2, channels: 8", "mbconv, channels: 8"]
+)
+def test_a_ratio_of_0_is_no_gate(row: str) -> None:
+    image = {"classes": 10, "channels": 3, "size": 16}
+    text = "name: a\nnetwork:\n  - {op: %s, se: %s}\n  - {op: global_pool}\n  - {op: linear}\n"
+    short, long = parse(text % (row, 0)), parse(text % (row, "{ratio: 0, round_to: 8}"))
+    assert cost(short, **image) == cost(long, **image)
+    names = [[name for name, _ in build(one, **image).named_parameters()] for one in (short, long)]
+    assert names[0] == names[1]

@@ -13,6 +13,7 @@ from nas.models import build, cost
 from nas.space import parse
 
 HEADER = "name: broken\nnetwork:\n"  # the rows start on line 3
+POOLS = "{branches: [[{op: max_pool}], [{op: avg_pool}]]}"
 HEAD = "  - {op: global_pool}\n  - {op: linear}\n"
 
 
@@ -44,7 +45,11 @@ def test_an_image_too_small_for_the_strides_names_the_smallest_that_fits() -> No
     [
         ("{op: max_pool, kernel: 3}", 2, "3x3"),
         ("{op: conv, channels: 4, kernel: 7, padding: valid}", 5, "7x7"),
-        ("{op: conv, channels: 4, kernel: [1, 7], padding: valid}", (6, 5), "7x7"),
+        ("{op: conv, channels: 4, kernel: [1, 7], padding: valid}", (6, 5), "1x7"),
+        ("{op: conv, channels: 4, kernel: [41, 3]}", 32, "41x3"),
+        ("{repeat: 3, rows: [{op: max_pool, kernel: [2, 1]}]}", 7, "8x1"),
+        ("{op: conv, channels: 4, kernel: 5, dilation: 3}", 12, "13x13"),
+        ("{op: dag, width: 4, nodes: [[{op: dil_conv_3x3, from: input}]]}", 4, "5x5"),
         ("{op: stem, kind: imagenet, channels: 4}", 1, "7x7"),
         ("{op: conv, channels: 4, kernel: 600, padding: valid}", 500, "600x600"),
         ("{op: conv, channels: 4, kernel: 9}", 8, "9x9"),
@@ -57,9 +62,10 @@ def test_the_smallest_image_named_is_the_smallest_that_fits(
 ) -> None:
     rows = f"  - {row}\n{HEAD}"
     assert f"at least {smallest} fits" in refused(rows, size=size)
-    side = int(smallest.split("x")[0])
-    cost(parse(HEADER + rows), classes=10, channels=3, size=side)
-    refused(rows, size=side - 1)
+    height, width = map(int, smallest.split("x"))
+    cost(parse(HEADER + rows), classes=10, channels=3, size=(height, width))
+    for side in ((height - 1, width), (height, width - 1)):
+        refused(rows, size=side) if min(side) else None
 
 
 def test_a_kernel_may_be_larger_than_a_map_but_not_than_the_image() -> None:
@@ -86,12 +92,90 @@ def test_a_window_that_no_image_fits_is_refused_without_a_suggestion() -> None:
         ("branches:\n      - [{op: conv, channels: 4}]\n      - [{op: conv, channels: x1}]", 5,
          "'conv' (conv)"),
         ("{op: max_pool}\n  - {name: b, op: conv, channels: x2}", 4, "'b' (conv)"),
+        (f"{POOLS}\n  - {{op: conv, channels: x2}}", 4, "'conv' (conv)"),
+        (f"{{rows: [{POOLS}, {POOLS}]}}\n  - {{op: conv, channels: x2}}", 4, "'conv' (conv)"),
+        ("{op: transition}\n  - {op: conv, channels: x2}", 4, "'conv' (conv)"),
+        ("{op: flatten}\n  - {op: linear, channels: x2}", 4, "'linear_1' (linear)"),
     ],
 )  # fmt: skip
 def test_relative_channels_of_the_image_are_refused(row: str, line: int, named: str) -> None:
     text = refused(f"  - {row}\n{HEAD}")
     assert text.startswith(f"broken.yaml:{line}: row {named}: channels x")
     assert "state a number, such as channels: 16" in text
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f"{{branches: [[{POOLS}, {{op: conv, channels: 8}}], [{{op: max_pool}}]]}}",
+        "{rows: [{op: max_pool}, {op: conv, channels: 8}]}",
+        "{op: dense_block, layers: 2, growth: 8}",
+        "{op: dag, width: 8, nodes: [[{op: skip, from: input}]]}",
+    ],
+)
+def test_relative_channels_of_a_width_that_some_row_set_are_taken(row: str) -> None:
+    rows = f"  - {row}\n  - {{op: conv, channels: x2}}\n{HEAD}"
+    cost(parse(HEADER + rows), classes=10, channels=3, size=32)
+
+
+def test_a_dilated_kernel_counts_with_its_gaps() -> None:
+    row = "  - {name: a, op: conv, channels: 4, kernel: 7, dilation: 10}\n"
+    assert refused(row + HEAD, size=28) == (
+        "broken.yaml:3: row 'a' (conv): kernel 7x7 with dilation 10 spans 61x61, which is larger "
+        "than the image; the image is 28x28: at least 61x61 fits, or take a smaller kernel or "
+        "dilation"
+    )
+    assert "kernel 7 with dilation 10, which spans 61x61," in refused(
+        row.replace("10}", "10, padding: valid}") + HEAD, size=28
+    )
+    cost(parse(HEADER + row + HEAD), classes=10, channels=3, size=61)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("{op: conv, channels: 4, padding: 4}", "padding 4x4 may be at most 3x3, what its kernel"),
+        ("{op: conv, channels: 4, kernel: [3, 5], padding: [4, 5]}", "padding 4x5 may be at most"),
+        ("{op: conv, channels: 1000000000000000}", "channels are more than a layer may have"),
+        ("{op: bottleneck, channels: 64, width: 2000000}", "2,000,000 channels are more than"),
+        ("{op: transposed_conv, channels: 2000000}", "2,000,000 channels are more than"),
+        ("{op: conv, channels: 512}\n  - {op: conv, channels: x1000}\n"
+         "  - {op: conv, channels: x4}", "2,048,000 channels are more than"),
+        ("{repeat: 1000, rows: [{op: conv, channels: 4, repeat: 1000}]}",
+         "the network has 1,000,002 repetitions of rows and layers, and may have 10,000: lower "
+         "the repeats of row 'rows'"),
+        ("{op: dense_block, layers: 20000, growth: 4}", "20,002 repetitions of rows and layers"),
+    ],
+)  # fmt: skip
+def test_what_is_out_of_all_proportion_is_refused(row: str, words: str) -> None:
+    assert words in refused(f"  - {row}\n{HEAD}")
+
+
+def test_a_padding_as_wide_as_the_kernel_is_taken() -> None:
+    row = "  - {op: conv, channels: 4, kernel: 1, padding: 1}\n"  # SqueezeNet's last one in Caffe
+    assert cost(parse(HEADER + row + HEAD), classes=10, channels=3, size=8).rows[0].shape[1] == 10
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("{name: a, op: transposed_conv, channels: 4, kernel: 4, repeat: 3}",
+         "row 'a' (transposed_conv), repetition 2: kernel 4 cannot keep the size at stride 1"),
+        ("{name: a, op: conv, channels: 4, kernel: 5, padding: valid, repeat: 9}",
+         "row 'a' (conv), repetition 8: its input is 4x4"),
+        ("{name: a, op: conv, channels: 4, groups: 2, repeat: 3}", "row 'a' (conv): groups 2 must"),
+        ("{name: n, repeat: 2, rows: [{name: a, op: conv, channels: 12, groups: 3},"
+         " {op: conv, channels: 8}]}", "row 'a' (conv), in repetition 2 of 'n': groups 3 must"),
+        ("{name: n, repeat: 4, rows: [{name: a, op: avg_pool, kernel: 3, stride: 1, repeat: 6}]}",
+         "row 'a' (avg_pool), repetition 4, in repetition 3 of 'n': its input is 2x2"),
+        ("{name: n, repeat: 2, rows: [{name: a, op: branches, branches: "
+         "[[{op: conv, channels: 3, stride: 2}], [{op: avg_pool}]]}]}",
+         "row 'a' (branches), in repetition 2 of 'n': its branches end with 3x16x16, 6x8x8"),
+    ],
+)  # fmt: skip
+def test_the_repetition_that_does_not_fit_is_named(row: str, words: str) -> None:
+    channels = 12 if "8}]" in row else 3
+    assert words in refused(f"  - {row}\n{HEAD}", channels=channels)
 
 
 def test_a_depthwise_row_says_what_its_channels_may_be() -> None:
