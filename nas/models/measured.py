@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from .. import plugins
 from ..errors import NasError, words_of
-from . import sight
+from .sight import Eye
 from .tally import Misfit, Place, Tally
 
 MOST_REMEMBERED = 10_000
@@ -291,8 +291,8 @@ def _measure(module: Callable[..., nn.Module], question: Question) -> Measured:
             activations=watch.activations,
             kept=watch.kept,
             largest=watch.largest,
-            view=watch.view_of(made),
-            step=watch.step_of(made),
+            view=watch.eye.view_of(made),
+            step=watch.eye.step_of(made),
             depth=watch.depth_of(made),
             layers=tuple(watch.layers),
         )
@@ -312,27 +312,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.macs = self.activations = self.kept = 0
         self.largest = images.numel()
         self.layers: list[MeasuredLayer] = []
-        self._size = tuple(images.shape[2:]) if images.dim() == 4 else (1, 1)
-        self._eye = sight.Eye(*self._size)
-        self._sights = {id(each): sight.of_input(each.shape) for each in (images, *previous)}
+        self.eye = Eye(images, *previous)
         self._depths: dict[int, int] = {}
         self._weights = {id(each): id(each) for each in model.parameters()}  # views too
         self._applied = set[int]()
-        self._alive = [images, *previous]  # an id is the tensor's as long as it lives
-
-    def view_of(self, tensor: Tensor) -> View:
-        seen = self._sight(tensor)
-        return round(seen.height), round(seen.width)
-
-    def step_of(self, tensor: Tensor) -> Step:
-        """Pixels between neighbours of an image's tensor; where that is not known, by its size."""
-        layout = self._sight(tensor).layout
-        if tensor.dim() != 4:
-            return 1.0, 1.0
-        known = (None, None) if layout is None else tuple(map(sight.step_of, layout[2:]))
-        sizes = zip(known, self._size, tensor.shape[2:], strict=True)
-        height, width = (step or max(1, round(size / now)) for step, size, now in sizes)
-        return float(height), float(width)
 
     def depth_of(self, tensor: Tensor) -> int:
         """Weight layers on the longest path to it."""
@@ -345,25 +328,17 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
         outputs = [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)]
         name = func.overloadpacket.__name__
-        seen = [self._sight(each) for each in inputs]
+        self.eye.follow(func, args, kwargs, made)
         depth = max(map(self.depth_of, inputs), default=0)
-        for output in outputs:
-            shape = tuple(output.shape)
-            self._sights[id(output)] = self._eye.after(name, args, seen, shape, self._sight)
         layer = self._count(name, args, inputs, outputs)
         for output in outputs:
             self._depths[id(output)] = depth + layer
-            self._alive.append(output)
             if func.is_view and len(inputs) == 1 and id(inputs[0]) in self._weights:
                 self._weights[id(output)] = self._weights[id(inputs[0])]
             if not func.is_view:
                 self.kept += output.numel()
                 self.largest = max(self.largest, output.numel())
         return made
-
-    def _sight(self, tensor: Tensor) -> sight.Sight:
-        known = self._sights.get(id(tensor))
-        return sight.of_other(tensor.shape) if known is None else known
 
     def _count(
         self, name: str, args: tuple[Any, ...], inputs: list[Tensor], outputs: list[Tensor]
@@ -383,7 +358,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             image, weight = inputs[-2:]
             bias = inputs[0] if name.startswith(("addmm", "badd")) else None
             macs, values = image.numel() * weight.shape[-1], 0
-            places = sight.sizes(self._sight(image).layout) or (image.shape[-2], 1)
+            places = self.eye.places_of(image) or (image.shape[-2], 1)
             kind, shape = "linear", (weight.shape[-1], *places)
         else:
             return False
@@ -395,7 +370,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._applied.add(self._weights[id(own)])
         weights = 0 if again else own.numel()
         params = weights + (0 if bias is None or again else bias.numel())
-        seen = self.view_of(outputs[0]), self.step_of(outputs[0])
+        along = 1 if "convolution" in name else -1
+        seen = self.eye.view_of(outputs[0], along), self.eye.step_of(outputs[0])
         shape = (*shape, 1, 1)[:3]
         self.layers.append(MeasuredLayer(kind, shape, params, macs, values, weights, *seen))
         return True

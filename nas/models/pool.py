@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from .operators import operator
 from .settings import Kernel, PoolPadding, PoolSize, PoolStride, Ratio
-from .sight import widest
 from .tally import Misfit, Tally
 
 
@@ -131,8 +130,8 @@ class AdaptivePool(nn.Module):
     def cost(tally: Tally, size: Any, kind: str) -> None:
         tally.need_image()
         height, width = (size, size) if size.__class__ is int else size
-        tally.view_h += (widest(tally.height, height) - 1) * tally.jump_h
-        tally.view_w += (widest(tally.width, width) - 1) * tally.jump_w
+        tally.view_h += (_widest(tally.height, height) - 1) * tally.jump_h
+        tally.view_w += (_widest(tally.width, width) - 1) * tally.jump_w
         if height > 1:
             tally.jump_h *= -(-tally.height // height)
         if width > 1:
@@ -187,6 +186,13 @@ class FractionalMaxPool(nn.Module):
         tally.jump_w *= 2
         for _ in range(3):  # the result, and where each maximum came from, in 64 bits
             tally.keep()
+
+
+def _widest(size: int, parts: int) -> int:
+    """The widest of the windows that divide `size` values into `parts` (torch's rule)."""
+    if size % parts == 0:
+        return size // parts
+    return max(-(-(k + 1) * size // parts) - k * size // parts for k in range(parts))
 
 
 def _window(
