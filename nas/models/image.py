@@ -109,7 +109,8 @@ def with_fitting_size(
         high = next((side for side in range(1, MOST_SCANNED) if fits(side)), high)
         if high < MOST_SCANNED:
             return _with_place(f"{text}: {high}x{high} fits", error)
-        return _with_place(f"{text}; {remedy}", error)
+        tried = f": none of the sizes tried fits, up to {low}x{low}" if low > max(size) else ""
+        return _with_place(f"{text}{tried}; {remedy}", error)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)

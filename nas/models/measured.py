@@ -83,8 +83,8 @@ class Question:
 
     def about(self, verb: str) -> str:
         """The beginning of a sentence on how it fails."""
-        image = "x".join(map(str, self.shapes[0]))
-        return f"{'it' if self.tally is None else 'its cost'} {verb} on an input of {image}"
+        who = "it" if self.tally is None else "its cost"
+        return f"{who} {verb} on an input of {_text(self.shapes[0])}"
 
 
 Answer = Measured | Misfit | tuple[Any, ...]  # the last one: values of the Tally that was moved
@@ -114,21 +114,23 @@ def checked_cost(
 ) -> Callable[..., None]:
     """The `cost` that a plug-in states, held against the module itself: shape and parameters.
 
-    Raises Misfit where they differ, and where `cost` fails. One whose module cannot be measured is
-    taken at its word (the module may need real images, and crash without); so are multiply-adds,
-    which may be those of operations that the measurement does not know.
+    Raises Misfit where they differ, where `cost` fails, and where it leaves what is no figure. One
+    whose module cannot be measured is taken at its word (the module may need real images, and
+    crash without); so are multiply-adds, which may be those of operations that the measurement does
+    not know.
     """
     asked = _Asked(module, context, cost)
 
     def checked(tally: Tally, **settings: Any) -> None:
-        found, before = asked.measure(tally, settings), tally.params
+        found, before = asked.measure(tally, settings), _copy(tally)
         asked.move(tally, settings)
+        _check(tally, before, cost)
         if isinstance(found, Misfit):
             return
         shape = (tally.channels,) if tally.flat else (tally.channels, tally.height, tally.width)
-        params = tally.params - before
+        params = tally.params - before.params
         if (shape, params) != (found.shape, found.params):
-            said, is_so = ("x".join(map(str, each)) for each in (shape, found.shape))
+            said, is_so = map(_text, (shape, found.shape))
             raise Misfit(
                 f"its cost states {params} parameters and an output of {said}, but its module has "
                 f"{found.params} and {is_so}: mend `cost`, or leave it out, and it is measured"
@@ -141,8 +143,11 @@ def guarded_cost(cost: Callable[..., Any]) -> Callable[..., Any]:
     """A plug-in's `cost` that nothing can be held against; Misfit is all that it raises."""
 
     def guarded(tally: Tally, **settings: Any) -> Any:
+        before = _copy(tally)
         with _as_misfit(f"its cost fails on {tally.shape()}"):
-            return cost(tally, **settings)
+            made = cost(tally, **settings)
+        _check(tally, before, cost)
+        return made
 
     return guarded
 
@@ -176,14 +181,14 @@ class _Asked:
     def move(self, tally: Tally, settings: Mapping[str, Any]) -> None:
         """Have the stated cost move the tally. Raises Misfit."""
         assert self._cost is not None
+        question = replace(self._question(tally, settings), tally=_values(tally))
         if type(tally) is not Tally:  # one that notes more than its values
-            with _as_misfit(self._question(tally, settings).about("fails")):
+            with _as_misfit(question.about("fails")):
                 self._cost(tally, **settings)
             return
         key = (tally.state(), _frozen(settings))
         if key in self._refused:
             raise _bare(self._refused[key])
-        question = replace(self._question(tally, settings), tally=_values(tally))
         found = self._elsewhere(question)
         if found is None:
             found = self.answer(question)
@@ -191,8 +196,7 @@ class _Asked:
             self._refused[key] = found
         if isinstance(found, Misfit):
             raise _bare(found)
-        for name, value in zip(Tally.__slots__, found, strict=True):
-            setattr(tally, name, value)
+        _moved(tally, found)
 
     def answer(self, question: Question) -> Any:
         """In the process that is to bear what the plug-in does: an Answer."""
@@ -200,9 +204,7 @@ class _Asked:
             if question.tally is None:
                 return _measure(self._module, question)
             assert self._cost is not None
-            tally = Tally(1, 1, 1)
-            for name, value in zip(Tally.__slots__, question.tally, strict=True):
-                setattr(tally, name, value)
+            tally = _moved(Tally(1, 1, 1), question.tally)
             with _as_misfit(question.about("fails")):
                 self._cost(tally, **question.settings)
             return _values(tally)
@@ -261,6 +263,26 @@ def _bare(misfit: Misfit) -> Misfit:
 
 def _values(tally: Tally) -> tuple[Any, ...]:
     return tuple(getattr(tally, name) for name in Tally.__slots__)
+
+
+def _moved(tally: Tally, values: tuple[Any, ...]) -> Tally:
+    for name, value in zip(Tally.__slots__, values, strict=True):
+        setattr(tally, name, value)
+    return tally
+
+
+def _copy(tally: Tally) -> Tally:
+    return _moved(Tally(1, 1, 1), _values(tally))
+
+
+def _check(tally: Tally, before: Tally, cost: Callable[..., Any]) -> None:
+    """Raise Misfit where the user's `cost` has left what is no figure, naming where it stands."""
+    try:
+        tally.check_growth(before)
+    except Misfit as misfit:
+        code = getattr(cost, "__code__", None)
+        place = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+        raise Misfit(f"its cost{place} {misfit}") from None
 
 
 def _shape_of(place: Place) -> tuple[int, ...]:
@@ -394,6 +416,10 @@ def _book(tally: Tally, found: Measured) -> None:
     tally.channels, tally.height, tally.width = found.shape[0], height, width
     tally.flat = len(found.shape) == 1
     tally.activated = tally.pending = False
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} values"
 
 
 def _frozen(value: Any) -> object:

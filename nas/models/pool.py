@@ -178,6 +178,7 @@ class FractionalMaxPool(nn.Module):
                 f"its input is {tally.height}x{tally.width}, too small for windows of "
                 f"{kernel_h}x{kernel_w} and an output of {height}x{width} (ratio {ratio})",
                 small=True,
+                remedy="take a ratio nearer to 1, or fewer repetitions",
             )
         tally.height, tally.width = height, width
         tally.view_h += (kernel_h - 1) * tally.jump_h

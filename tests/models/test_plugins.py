@@ -160,6 +160,38 @@ def test_a_cost_that_its_module_does_not_bear_out_is_refused(tmp_path: Path) -> 
                 cost(architecture, classes=5, channels=3, size=16)
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("macs = 'many'", "macs at 'many'"),
+        ("macs += 0.5", r"macs at \d+\.5, where it was \d+ before"),
+        ("macs -= 10**9", r"macs at -\d+, where it was \d+ before: .* whole numbers of at least 0"),
+        ("kept = -1", r"kept at -1, where it was \d+"),
+        ("activations = True", "activations at True"),
+        ("view_h = 0", "view_h at 0: it is a whole number of at least 1"),
+        ("jump_w = 0.5", "jump_w at 0.5: it is a whole number of at least 1"),
+    ],
+)
+def test_a_cost_leaves_whole_numbers(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "own_figures.py"
+    text = STATED.format(name=f"own_figures_{sum(map(ord, line))}", cost="3, bias=True")
+    path.write_text(text + f"        tally.{line}\n")
+    load_plugins([path])
+    architecture = network(f"own_figures_{sum(map(ord, line))}")
+    for asked in (cost, record):  # by its values, and by its layers
+        with pytest.raises(ShapeError, match=rf"its cost \(.*own_figures\.py:16\) leaves {words}"):
+            asked(architecture, classes=5, channels=3, size=16)
+
+
+def test_a_cost_that_fails_is_not_blamed_on_the_module(tmp_path: Path) -> None:
+    path = tmp_path / "own_failing.py"
+    path.write_text(STATED.format(name="own_failing", cost="3 / 0"))
+    load_plugins([path])
+    for asked in (cost, record):
+        with pytest.raises(ShapeError, match=r"its cost fails on an input of 6x16x16: ZeroDiv"):
+            asked(network("own_failing"), classes=5, channels=3, size=16)
+
+
 def test_a_setting_without_annotation_is_told_so(tmp_path: Path) -> None:
     path = cell(tmp_path, "own_untold")
     path.write_text(path.read_text().replace("kernel: int = 3", "kernel=3"))
