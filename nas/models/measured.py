@@ -32,8 +32,10 @@ Step = tuple[float, float]  # the same
 
 
 class MeasuredLayer(NamedTuple):
-    """A layer with weights; `params` with its bias, `weights` without, both 0 where it is applied
-    once more. `view` and `step` of its output, in pixels of the operator's input.
+    """A layer with weights, or a `product` of two maps (attention has such).
+
+    `params` with its bias, `weights` without: those that no layer before has. `view` and `step` of
+    its output, in pixels of the operator's input.
     """
 
     kind: str
@@ -336,8 +338,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.layers: list[MeasuredLayer] = []
         self.eye = Eye(images, *previous)
         self._depths: dict[int, int] = {}
-        self._weights = {id(each): id(each) for each in model.parameters()}  # views too
-        self._applied = set[int]()
+        # of all that does not come from the input, the parameter that it is made of, or 0
+        self._weights = {id(each): id(each) for each in model.parameters()}
+        self._weights |= {id(each): 0 for each in model.buffers()}
+        self._left = {id(each): each.numel() for each in model.parameters()}  # in no layer yet
 
     def depth_of(self, tensor: Tensor) -> int:
         """Weight layers on the longest path to it."""
@@ -352,11 +356,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.overloadpacket.__name__
         self.eye.follow(func, args, kwargs, made)
         depth = max(map(self.depth_of, inputs), default=0)
+        roots = [self._weights.get(id(each)) for each in inputs]
         layer = self._count(name, args, inputs, outputs)
         for output in outputs:
             self._depths[id(output)] = depth + layer
-            if func.is_view and len(inputs) == 1 and id(inputs[0]) in self._weights:
-                self._weights[id(output)] = self._weights[id(inputs[0])]
+            self._weights.pop(id(output), None)
+            if all(root is not None for root in roots):
+                self._weights[id(output)] = next(filter(None, roots), 0)
             if not func.is_view:
                 self.kept += output.numel()
                 self.largest = max(self.largest, output.numel())
@@ -385,18 +391,24 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             return False
         self.macs += macs
-        if id(weight) not in self._weights and id(image) not in self._weights:
-            return False
-        own = weight if id(weight) in self._weights else image
-        again = self._weights[id(own)] in self._applied
-        self._applied.add(self._weights[id(own)])
-        weights = 0 if again else own.numel()
-        params = weights + (0 if bias is None or again else bias.numel())
+        own = next((each for each in (weight, image) if self._weights.get(id(each))), None)
+        weights = self._take(own)
+        params = weights + self._take(bias)
         along = 1 if "convolution" in name else -1
         seen = self.eye.view_of(outputs[0], along), self.eye.step_of(outputs[0])
         shape = (*shape, 1, 1)[:3]
+        kind = "product" if own is None and kind == "linear" else kind
         self.layers.append(MeasuredLayer(kind, shape, params, macs, values, weights, *seen))
-        return True
+        return own is not None
+
+    def _take(self, tensor: Tensor | None) -> int:
+        """How many of its weights are in no layer yet: from now on they are."""
+        whole = self._weights.get(id(tensor))
+        if tensor is None or not whole:
+            return 0
+        taken = min(tensor.numel(), self._left[whole])
+        self._left[whole] -= taken
+        return taken
 
 
 def _book(tally: Tally, found: Measured) -> None:

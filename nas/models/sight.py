@@ -284,14 +284,6 @@ class Eye:
                 sights.append(self._broadcast(each, output.dim()))
         return self._joined(sights, output)
 
-    def _attended(self, name: str, named: Any, output: Tensor) -> Sight:
-        """Each query with all the keys and values, of which the mask may hide some."""
-        queries, *others = _tensors(named)[:3]
-        own = self.sight(queries)
-        seen = [self._mixed(s, [-2, -1]) for each in others if (s := self.sight(each))]
-        seen += [tuple(each.amin(-1, keepdim=True) for each in own)] if own else []
-        return self._joined(seen, output)
-
     def _normed(self, name: str, named: Any, output: Tensor) -> Sight:
         image = _image(named)
         sight, rank = self.sight(image), image.dim()
@@ -373,7 +365,7 @@ _MOVES = _RESHAPES | frozenset({
 })  # fmt: skip
 _RULES = {
     "_nothing": "zeros* ones* full* empty* rand* new_* bernoulli fill fill_ zero_",
-    "_everything": "as_strided grid_sampler* linalg_inv* linalg_solve* _linalg_* index_put*",
+    "_everything": "as_strided grid_sampler* *linalg_* index_put* _scaled_dot_product*",
     "_copied": "copy_",
     "_convolved": "convolution",
     "_pooled": "max_pool* avg_pool*",
@@ -382,7 +374,6 @@ _RULES = {
     "_folded": "col2im",
     "_padded": "constant_pad* reflection_pad* replication_pad*",
     "_multiplied": "mm addmm bmm baddbmm",
-    "_attended": "_scaled_dot_product*",
     "_normed": "native_layer_norm native_group_norm *batch_norm* *rms_norm*",
     "_indexed": "index",
 }  # by the operation's name; any other: along its `dim`, where it has one, or place by place
