@@ -75,15 +75,13 @@ def _tensor(name: str, value: object) -> Tensor:
     kind = next((kind for kind, is_so in _UNFIT.items() if is_so(value)), None)
     if kind is not None:
         raise UserError(
-            f"{name!r} of the state dict is {kind}: weights are dense tensors of real numbers, with "
-            "their values"
+            f"{name!r} of the state dict is {kind}: weights are dense tensors of real numbers"
         )
     return value
 
 
 _UNFIT: dict[str, Callable[[Tensor], bool]] = {
-    "on the meta device, without values": lambda value: value.is_meta,
-    "quantized": lambda value: value.is_quantized,
+    "on the meta device, where it has no values": lambda value: value.is_meta,
     "sparse": lambda value: value.layout != torch.strided,
     "of complex numbers": lambda value: value.is_complex(),
 }

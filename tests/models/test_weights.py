@@ -70,13 +70,12 @@ def edited(**changes: Any) -> dict[str, Any]:
         ),
         ({"extra": torch.zeros(1)}, "without a partner is 'extra' of the state dict"),
         ({"epoch": 7}, "'epoch' of the state dict is of type int, not a tensor"),
-        ({"linear__linear__bias": torch.empty(5, device="meta")}, "is on the meta device, without"),
+        (
+            {"linear__linear__bias": torch.empty(5, device="meta")},
+            "is on the meta device, where it has no",
+        ),
         ({"linear__linear__bias": torch.zeros(5) + 1j}, "bias' of the state dict is of complex"),
         ({"linear__linear__bias": torch.zeros(5).to_sparse()}, "is sparse: weights are dense"),
-        (
-            {"linear__linear__bias": torch.quantize_per_tensor(torch.ones(5), 1, 0, torch.qint8)},
-            "is quantized: weights are dense",
-        ),
     ],
 )
 def test_the_first_difference_is_named_and_nothing_is_copied(
@@ -104,9 +103,11 @@ def test_what_is_no_state_dict_is_told_so(given: Any, words: str) -> None:
 
 
 def test_the_network_comes_first_and_on_a_real_device() -> None:
-    with pytest.raises(UserError, match="the first argument is the network .* of type OrderedDict"):
+    with pytest.raises(UserError, match=r"the first argument is the network .* type OrderedDict"):
         from_state_dict(network().state_dict(), network())  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="the network's 'conv.conv.weight' is on the meta device"):
+    with pytest.raises(
+        UserError, match=r"the network's 'conv\.conv\.weight' is on the meta device"
+    ):
         from_state_dict(network().to("meta"), network().state_dict())
 
 
