@@ -56,11 +56,11 @@ def test_a_plugin_that_prints_leaves_the_json_alone(command: list[str], loud, na
     name = f"own_loud_{command[0]}"
     told = nas(*command, *loud(name, 2))
     assert isinstance(told.json, dict)
-    assert all(word in told.err for word in ("loaded\n", "made\n", "applied\n"))
+    assert "loaded\n" in told.err
 
 
 def test_so_does_one_that_writes_past_python(loud) -> None:
     words = [sys.executable, "-m", "nas", "describe", *loud("own_loud_process", 1)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert json.loads(done.stdout)["rows"][1]["op"] == "own_loud_process"
-    assert "loaded past Python\n" in done.stderr and "applied\n" in done.stderr
+    assert all(f"{word}\n" in done.stderr for word in ("loaded past Python", "made", "applied"))
