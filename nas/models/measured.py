@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -298,6 +299,11 @@ def _measure(module: Callable[..., nn.Module], question: Question) -> Measured:
         with torch.device("meta"):
             model = module(**question.known, **question.settings).eval()
             images = [torch.empty(1, *shape) for shape in question.shapes]
+        if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+            raise Misfit(
+                "it has lazy layers, whose weights have no size before an image comes: let its "
+                "__init__ take in_channels, and make layers of that many"
+            )
         with torch.no_grad(), _Watch(model, *images) as watch:
             made = model(*images)
         if not isinstance(made, Tensor) or made.dim() not in (2, 4) or made.shape[0] != 1:
@@ -338,10 +344,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.layers: list[MeasuredLayer] = []
         self.eye = Eye(images, *previous)
         self._depths: dict[int, int] = {}
+        self._parameters = {id(each): each for each in model.parameters()}
         # of all that does not come from the input, the parameter that it is made of, or 0
-        self._weights = {id(each): id(each) for each in model.parameters()}
+        self._weights = {number: number for number in self._parameters}
         self._weights |= {id(each): 0 for each in model.buffers()}
-        self._left = {id(each): each.numel() for each in model.parameters()}  # in no layer yet
+        self._left: dict[int, int] = {}  # values of each that are in no layer yet; else: all
 
     def depth_of(self, tensor: Tensor) -> int:
         """Weight layers on the longest path to it."""
@@ -406,8 +413,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         whole = self._weights.get(id(tensor))
         if tensor is None or not whole:
             return 0
-        taken = min(tensor.numel(), self._left[whole])
-        self._left[whole] -= taken
+        left = self._left.get(whole, self._parameters[whole].numel())
+        taken = min(tensor.numel(), left)
+        self._left[whole] = left - taken
         return taken
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-MOST = 1 << 23  # values of such a tensor; where it had more, the whole input is said to be seen
+MOST = 1 << 22  # values of such a tensor; where it had more, the whole input is said to be seen
 NOTHING = math.inf  # of a value that sees none
 
 

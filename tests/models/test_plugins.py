@@ -170,6 +170,16 @@ def test_a_forward_that_fails_is_a_misfit_of_that_shape(tmp_path: Path) -> None:
         cost(architecture, classes=5, channels=3, size=7)
 
 
+def test_lazy_layers_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    path = cell(tmp_path, "own_lazy")
+    path.write_text(
+        path.read_text().replace("nn.Conv2d(in_channels, channels, k", "nn.LazyConv2d(channels, k")
+    )
+    load_plugins([path])
+    with pytest.raises(ShapeError, match=r"\(own_lazy\): it has lazy layers, .* take in_channels"):
+        cost(network("own_lazy"), classes=5, channels=3, size=16)
+
+
 STATED = """
 from torch import nn
 
