@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from os import PathLike
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,7 @@ def from_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[
     a 1x1 convolution's (O, I, 1, 1) are one shape. Raises UserError, which names the first pair
     that differs, before anything is copied.
     """
-    if not isinstance(state_dict, Mapping):
-        raise UserError(f"a state dict maps names to tensors; this is of type {type(state_dict)}")
+    _check_kinds(model, state_dict)
     theirs = [(str(name), _tensor(str(name), value)) for name, value in state_dict.items()]
     theirs = [(name, value) for name, value in theirs if not name.endswith(COUNTER)]
     own = [(name, v) for name, v in model.state_dict().items() if not name.endswith(COUNTER)]
@@ -44,13 +44,47 @@ def from_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[
     return {mine: name for (mine, _), (name, _) in zip(own, theirs, strict=True)}
 
 
+def _check_kinds(model: object, state_dict: object) -> None:
+    """What the two arguments are. Raises UserError."""
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"the first argument is the network to copy into, such as nas.build makes; this is of "
+            f"type {type(model).__name__}"
+        )
+    for name, value in model.state_dict().items():
+        if value.is_meta:
+            raise UserError(
+                f"the network's {name!r} is on the meta device, where nothing can be copied to: "
+                "build the network on a real one, or call its to_empty(device='cpu') first"
+            )
+    if not isinstance(state_dict, Mapping):
+        what = f"this is of type {type(state_dict).__name__}"
+        if isinstance(state_dict, nn.Module):
+            what += ": pass its state_dict()"
+        elif isinstance(state_dict, str | PathLike):
+            what += ": pass torch.load(path, map_location='cpu')"
+        raise UserError(f"a state dict maps names to tensors; {what}")
+
+
 def _tensor(name: str, value: object) -> Tensor:
     if not isinstance(value, Tensor):
         raise UserError(
             f"{name!r} of the state dict is of type {type(value).__name__}, not a tensor: pass the "
             "mapping of names to tensors itself, such as checkpoint['state_dict']"
         )
+    kind = next((kind for kind, is_so in _UNFIT.items() if is_so(value)), None)
+    if kind is not None:
+        raise UserError(
+            f"{name!r} of the state dict is {kind}: weights are dense tensors of real numbers"
+        )
     return value
+
+
+_UNFIT: dict[str, Callable[[Tensor], bool]] = {
+    "on the meta device, where it has no values": lambda value: value.is_meta,
+    "sparse": lambda value: value.layout != torch.strided,
+    "of complex numbers": lambda value: value.is_complex(),
+}
 
 
 def _bare(value: Tensor) -> tuple[int, ...]:

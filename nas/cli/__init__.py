@@ -52,10 +52,14 @@ def check_interrupt() -> None:
 
 def _run(arguments: list[str] | None) -> int:
     from .commands import app
+    from .streams import result_alone
     from .usage import UsageError, refusal
 
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(arguments, prog_name="nas", standalone_mode=False)
+        # a plug-in may print wherever its code runs
+        with result_alone("--json" in words and "--help" not in words):
+            code = app(arguments, prog_name="nas", standalone_mode=False)
     except UsageError as error:
         raise refusal(error) from None
     return code if isinstance(code, int) else 0

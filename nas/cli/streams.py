@@ -32,7 +32,8 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(value: Any, file: TextIO | None = None) -> None:
     """One JSON object."""
-    print(json.dumps(value, indent=2, ensure_ascii=False), file=file or sys.stdout, flush=True)
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    print(text, file=file or _result or sys.stdout, flush=True)
 
 
 class Lasting:
@@ -90,23 +91,51 @@ def gone(stream: IO[str]) -> bool:
     return bool(getattr(stream, "gone", False))
 
 
+_result: TextIO | None = None  # where the result goes while standard output is kept for it
+
+
 @contextlib.contextmanager
 def result_alone(wanted: bool) -> Iterator[TextIO]:
     """Standard output for the result alone.
 
-    Whatever else is written there meanwhile, by libraries and by processes that they start too,
-    goes to standard error. Not `wanted`: standard output as it is.
+    Whatever else is written there meanwhile, by plug-ins, libraries and processes that they start
+    too, goes to standard error. Not `wanted`: standard output as it is. Within another one: its.
     """
+    global _result
     sys.stdout.flush()
-    if not wanted:
-        yield sys.stdout
+    if _result is not None or not wanted:
+        result = _result or sys.stdout
+        is_lasting = _result is not None and isinstance(sys.stdout, Lasting)
+        yield cast(TextIO, Lasting(result)) if is_lasting else result
+        return
+    with _kept() as _result:
+        try:
+            yield _result
+        finally:
+            _result = None
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[TextIO]:
+    """Standard output; what is written to it otherwise goes to standard error."""
+    output = sys.stdout
+    if not _is_the_process_s(output):  # a caller of this process reads it
+        with contextlib.redirect_stdout(sys.stderr):
+            yield output
         return
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(os.dup(kept), "w") as result:
-            yield cast(TextIO, Lasting(result)) if isinstance(sys.stdout, Lasting) else result
+        with os.fdopen(os.dup(kept), "w", encoding=output.encoding, errors=output.errors) as result:
+            yield cast(TextIO, Lasting(result)) if isinstance(output, Lasting) else result
     finally:
-        sys.stdout.flush()
+        output.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _is_the_process_s(output: TextIO) -> bool:
+    try:
+        return output.fileno() == 1
+    except (OSError, ValueError):
+        return False

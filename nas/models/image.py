@@ -115,7 +115,8 @@ def with_fitting_size(
         high = next((side for side in range(1, MOST_SCANNED) if fits(side)), high)
         if high < MOST_SCANNED:
             return _with_place(f"{text}: {high}x{high} fits", error)
-        return _with_place(f"{text}; {remedy}", error)
+        tried = f": none of the sizes tried fits, up to {low}x{low}" if low > max(size) else ""
+        return _with_place(f"{text}{tried}; {remedy}", error)
     side = _least(fits, low, high)
     height, width = side, side
     if side > 1:  # wide kernels need little height

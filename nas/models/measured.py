@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from .. import plugins
 from ..errors import NasError, words_of
-from . import sight
+from .sight import Eye
 from .tally import Misfit, Place, Tally
 
 MOST_REMEMBERED = 10_000
@@ -32,8 +33,10 @@ Step = tuple[float, float]  # the same
 
 
 class MeasuredLayer(NamedTuple):
-    """A layer with weights; `params` with its bias, `weights` without, both 0 where it is applied
-    once more. `view` and `step` of its output, in pixels of the operator's input.
+    """A layer with weights, or a `product` of two maps (attention has such).
+
+    `params` with its bias, `weights` without: those that no layer before has. `view` and `step` of
+    its output, in pixels of the operator's input.
     """
 
     kind: str
@@ -83,8 +86,8 @@ class Question:
 
     def about(self, verb: str) -> str:
         """The beginning of a sentence on how it fails."""
-        image = "x".join(map(str, self.shapes[0]))
-        return f"{'it' if self.tally is None else 'its cost'} {verb} on an input of {image}"
+        who = "it" if self.tally is None else "its cost"
+        return f"{who} {verb} on an input of {_text(self.shapes[0])}"
 
 
 Answer = Measured | Misfit | tuple[Any, ...]  # the last one: values of the Tally that was moved
@@ -114,21 +117,23 @@ def checked_cost(
 ) -> Callable[..., None]:
     """The `cost` that a plug-in states, held against the module itself: shape and parameters.
 
-    Raises Misfit where they differ, and where `cost` fails. One whose module cannot be measured is
-    taken at its word (the module may need real images, and crash without); so are multiply-adds,
-    which may be those of operations that the measurement does not know.
+    Raises Misfit where they differ, where `cost` fails, and where it leaves what is no figure. One
+    whose module cannot be measured is taken at its word (the module may need real images, and
+    crash without); so are multiply-adds, which may be those of operations that the measurement does
+    not know.
     """
     asked = _Asked(module, context, cost)
 
     def checked(tally: Tally, **settings: Any) -> None:
-        found, before = asked.measure(tally, settings), tally.params
+        found, before = asked.measure(tally, settings), _copy(tally)
         asked.move(tally, settings)
+        _check(tally, before, cost)
         if isinstance(found, Misfit):
             return
         shape = (tally.channels,) if tally.flat else (tally.channels, tally.height, tally.width)
-        params = tally.params - before
+        params = tally.params - before.params
         if (shape, params) != (found.shape, found.params):
-            said, is_so = ("x".join(map(str, each)) for each in (shape, found.shape))
+            said, is_so = map(_text, (shape, found.shape))
             raise Misfit(
                 f"its cost states {params} parameters and an output of {said}, but its module has "
                 f"{found.params} and {is_so}: mend `cost`, or leave it out, and it is measured"
@@ -141,8 +146,11 @@ def guarded_cost(cost: Callable[..., Any]) -> Callable[..., Any]:
     """A plug-in's `cost` that nothing can be held against; Misfit is all that it raises."""
 
     def guarded(tally: Tally, **settings: Any) -> Any:
+        before = _copy(tally)
         with _as_misfit(f"its cost fails on {tally.shape()}"):
-            return cost(tally, **settings)
+            made = cost(tally, **settings)
+        _check(tally, before, cost)
+        return made
 
     return guarded
 
@@ -176,14 +184,14 @@ class _Asked:
     def move(self, tally: Tally, settings: Mapping[str, Any]) -> None:
         """Have the stated cost move the tally. Raises Misfit."""
         assert self._cost is not None
+        question = replace(self._question(tally, settings), tally=_values(tally))
         if type(tally) is not Tally:  # one that notes more than its values
-            with _as_misfit(self._question(tally, settings).about("fails")):
+            with _as_misfit(question.about("fails")):
                 self._cost(tally, **settings)
             return
         key = (tally.state(), _frozen(settings))
         if key in self._refused:
             raise _bare(self._refused[key])
-        question = replace(self._question(tally, settings), tally=_values(tally))
         found = self._elsewhere(question)
         if found is None:
             found = self.answer(question)
@@ -191,8 +199,7 @@ class _Asked:
             self._refused[key] = found
         if isinstance(found, Misfit):
             raise _bare(found)
-        for name, value in zip(Tally.__slots__, found, strict=True):
-            setattr(tally, name, value)
+        _moved(tally, found)
 
     def answer(self, question: Question) -> Any:
         """In the process that is to bear what the plug-in does: an Answer."""
@@ -200,9 +207,7 @@ class _Asked:
             if question.tally is None:
                 return _measure(self._module, question)
             assert self._cost is not None
-            tally = Tally(1, 1, 1)
-            for name, value in zip(Tally.__slots__, question.tally, strict=True):
-                setattr(tally, name, value)
+            tally = _moved(Tally(1, 1, 1), question.tally)
             with _as_misfit(question.about("fails")):
                 self._cost(tally, **question.settings)
             return _values(tally)
@@ -263,6 +268,26 @@ def _values(tally: Tally) -> tuple[Any, ...]:
     return tuple(getattr(tally, name) for name in Tally.__slots__)
 
 
+def _moved(tally: Tally, values: tuple[Any, ...]) -> Tally:
+    for name, value in zip(Tally.__slots__, values, strict=True):
+        setattr(tally, name, value)
+    return tally
+
+
+def _copy(tally: Tally) -> Tally:
+    return _moved(Tally(1, 1, 1), _values(tally))
+
+
+def _check(tally: Tally, before: Tally, cost: Callable[..., Any]) -> None:
+    """Raise Misfit where the user's `cost` has left what is no figure, naming where it stands."""
+    try:
+        tally.check_growth(before)
+    except Misfit as misfit:
+        code = getattr(cost, "__code__", None)
+        place = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+        raise Misfit(f"its cost{place} {misfit}") from None
+
+
 def _shape_of(place: Place) -> tuple[int, ...]:
     channels, height, width, flat, *_ = place
     return (channels,) if flat else (channels, height, width)
@@ -274,6 +299,11 @@ def _measure(module: Callable[..., nn.Module], question: Question) -> Measured:
         with torch.device("meta"):
             model = module(**question.known, **question.settings).eval()
             images = [torch.empty(1, *shape) for shape in question.shapes]
+        if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+            raise Misfit(
+                "it has lazy layers, whose weights have no size before an image comes: let its "
+                "__init__ take in_channels, and make layers of that many"
+            )
         with torch.no_grad(), _Watch(model, *images) as watch:
             made = model(*images)
         if not isinstance(made, Tensor) or made.dim() not in (2, 4) or made.shape[0] != 1:
@@ -291,8 +321,8 @@ def _measure(module: Callable[..., nn.Module], question: Question) -> Measured:
             activations=watch.activations,
             kept=watch.kept,
             largest=watch.largest,
-            view=watch.view_of(made),
-            step=watch.step_of(made),
+            view=watch.eye.view_of(made),
+            step=watch.eye.step_of(made),
             depth=watch.depth_of(made),
             layers=tuple(watch.layers),
         )
@@ -312,27 +342,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.macs = self.activations = self.kept = 0
         self.largest = images.numel()
         self.layers: list[MeasuredLayer] = []
-        self._size = tuple(images.shape[2:]) if images.dim() == 4 else (1, 1)
-        self._eye = sight.Eye(*self._size)
-        self._sights = {id(each): sight.of_input(each.shape) for each in (images, *previous)}
+        self.eye = Eye(images, *previous)
         self._depths: dict[int, int] = {}
-        self._weights = {id(each): id(each) for each in model.parameters()}  # views too
-        self._applied = set[int]()
-        self._alive = [images, *previous]  # an id is the tensor's as long as it lives
-
-    def view_of(self, tensor: Tensor) -> View:
-        seen = self._sight(tensor)
-        return round(seen.height), round(seen.width)
-
-    def step_of(self, tensor: Tensor) -> Step:
-        """Pixels between neighbours of an image's tensor; where that is not known, by its size."""
-        layout = self._sight(tensor).layout
-        if tensor.dim() != 4:
-            return 1.0, 1.0
-        known = (None, None) if layout is None else tuple(map(sight.step_of, layout[2:]))
-        sizes = zip(known, self._size, tensor.shape[2:], strict=True)
-        height, width = (step or max(1, round(size / now)) for step, size, now in sizes)
-        return float(height), float(width)
+        self._parameters = {id(each): each for each in model.parameters()}
+        # of all that does not come from the input, the parameter that it is made of, or 0
+        self._weights = {number: number for number in self._parameters}
+        self._weights |= {id(each): 0 for each in model.buffers()}
+        self._left: dict[int, int] = {}  # values of each that are in no layer yet; else: all
 
     def depth_of(self, tensor: Tensor) -> int:
         """Weight layers on the longest path to it."""
@@ -345,25 +361,19 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
         outputs = [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)]
         name = func.overloadpacket.__name__
-        seen = [self._sight(each) for each in inputs]
+        self.eye.follow(func, args, kwargs, made)
         depth = max(map(self.depth_of, inputs), default=0)
-        for output in outputs:
-            shape = tuple(output.shape)
-            self._sights[id(output)] = self._eye.after(name, args, seen, shape, self._sight)
+        roots = [self._weights.get(id(each)) for each in inputs]
         layer = self._count(name, args, inputs, outputs)
         for output in outputs:
             self._depths[id(output)] = depth + layer
-            self._alive.append(output)
-            if func.is_view and len(inputs) == 1 and id(inputs[0]) in self._weights:
-                self._weights[id(output)] = self._weights[id(inputs[0])]
+            self._weights.pop(id(output), None)
+            if all(root is not None for root in roots):
+                self._weights[id(output)] = next(filter(None, roots), 0)
             if not func.is_view:
                 self.kept += output.numel()
                 self.largest = max(self.largest, output.numel())
         return made
-
-    def _sight(self, tensor: Tensor) -> sight.Sight:
-        known = self._sights.get(id(tensor))
-        return sight.of_other(tensor.shape) if known is None else known
 
     def _count(
         self, name: str, args: tuple[Any, ...], inputs: list[Tensor], outputs: list[Tensor]
@@ -383,22 +393,30 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             image, weight = inputs[-2:]
             bias = inputs[0] if name.startswith(("addmm", "badd")) else None
             macs, values = image.numel() * weight.shape[-1], 0
-            places = sight.sizes(self._sight(image).layout) or (image.shape[-2], 1)
+            places = self.eye.places_of(image) or (image.shape[-2], 1)
             kind, shape = "linear", (weight.shape[-1], *places)
         else:
             return False
         self.macs += macs
-        if id(weight) not in self._weights and id(image) not in self._weights:
-            return False
-        own = weight if id(weight) in self._weights else image
-        again = self._weights[id(own)] in self._applied
-        self._applied.add(self._weights[id(own)])
-        weights = 0 if again else own.numel()
-        params = weights + (0 if bias is None or again else bias.numel())
-        seen = self.view_of(outputs[0]), self.step_of(outputs[0])
+        own = next((each for each in (weight, image) if self._weights.get(id(each))), None)
+        weights = self._take(own)
+        params = weights + self._take(bias)
+        along = 1 if "convolution" in name else -1
+        seen = self.eye.view_of(outputs[0], along), self.eye.step_of(outputs[0])
         shape = (*shape, 1, 1)[:3]
+        kind = "product" if own is None and kind == "linear" else kind
         self.layers.append(MeasuredLayer(kind, shape, params, macs, values, weights, *seen))
-        return True
+        return own is not None
+
+    def _take(self, tensor: Tensor | None) -> int:
+        """How many of its weights are in no layer yet: from now on they are."""
+        whole = self._weights.get(id(tensor))
+        if tensor is None or not whole:
+            return 0
+        left = self._left.get(whole, self._parameters[whole].numel())
+        taken = min(tensor.numel(), left)
+        self._left[whole] = left - taken
+        return taken
 
 
 def _book(tally: Tally, found: Measured) -> None:
@@ -418,6 +436,10 @@ def _book(tally: Tally, found: Measured) -> None:
     tally.channels, tally.height, tally.width = found.shape[0], height, width
     tally.flat = len(found.shape) == 1
     tally.activated = tally.pending = False
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} values"
 
 
 def _frozen(value: Any) -> object:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from .operators import operator
 from .settings import Kernel, PoolPadding, PoolSize, PoolStride, Ratio
-from .sight import widest
 from .tally import Misfit, Tally
 
 
@@ -131,8 +130,8 @@ class AdaptivePool(nn.Module):
     def cost(tally: Tally, size: Any, kind: str) -> None:
         tally.need_image()
         height, width = (size, size) if size.__class__ is int else size
-        tally.view_h += (widest(tally.height, height) - 1) * tally.jump_h
-        tally.view_w += (widest(tally.width, width) - 1) * tally.jump_w
+        tally.view_h += (_widest(tally.height, height) - 1) * tally.jump_h
+        tally.view_w += (_widest(tally.width, width) - 1) * tally.jump_w
         if height > 1:
             tally.jump_h *= -(-tally.height // height)
         if width > 1:
@@ -179,6 +178,7 @@ class FractionalMaxPool(nn.Module):
                 f"its input is {tally.height}x{tally.width}, too small for windows of "
                 f"{kernel_h}x{kernel_w} and an output of {height}x{width} (ratio {ratio})",
                 small=True,
+                remedy="take a ratio nearer to 1, or fewer repetitions",
             )
         tally.height, tally.width = height, width
         tally.view_h += (kernel_h - 1) * tally.jump_h
@@ -187,6 +187,13 @@ class FractionalMaxPool(nn.Module):
         tally.jump_w *= 2
         for _ in range(3):  # the result, and where each maximum came from, in 64 bits
             tally.keep()
+
+
+def _widest(size: int, parts: int) -> int:
+    """The widest of the windows that divide `size` values into `parts` (torch's rule)."""
+    if size % parts == 0:
+        return size // parts
+    return max(-(-(k + 1) * size // parts) - k * size // parts for k in range(parts))
 
 
 def _window(

@@ -25,7 +25,8 @@ class Layer(NamedTuple):
     """One layer within a row.
 
     name      its row, repetition and what it is there: `stage1.0.conv3x3`
-    kind      conv3x3, dw3x3 (depthwise), linear, norm, pool2x2; else its row's operator
+    kind      conv3x3, dw3x3 (depthwise), linear, norm, pool2x2, product (of two maps, in an
+              operator that is measured); else its row's operator
     shape, params, macs, activations, receptive_field, jump   as RowCost has them
     weights   of a convolution or linear layer, without its bias
     """

@@ -1,433 +1,455 @@
-"""How far the values of a tensor see, by the operations that made it: receptive fields on the meta
-device.
+"""How far the values of a tensor see: receptive fields on the meta device.
 
-Of each dimension a Layout knows which pixels of the input its places stand for, through views,
-permutations and reshapes: a dimension is a product of Atoms, outermost first. An operation that
-mixes the places of a dimension (a window, a product, a mean) widens the view by what they span. So
-a Linear on (N, H·W, C) sees one pixel, attention the whole map, a window's attention the window.
+Beside every tensor go small real ones, its Sight: the first and the last row and column of the
+operator's input that each of its values depends on. What torch does to the tensor is done to them:
+what moves values moves these, what mixes values takes the least first and the greatest last row.
+So slices, shifts, blocks, windows and products need no knowledge of one another, and no number is
+drawn. Along a dimension where they do not differ, they have size 1.
+
+Beyond an image's edge rows and columns are counted on, as arithmetic does it: a 3x3 convolution
+sees three rows at the edge as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from functools import cache, partial, reduce
+from itertools import product
+from typing import Any
 
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-class Atom(NamedTuple):
-    """`size` places along an axis of the input ("h", "w"; "" is none), `step` pixels apart: 0 where
-    all of them see the same.
-    """
+from .spans import MOST, NOTHING, middle, padded, regrouped, slid, spread, squeezed, step
 
-    axis: str
-    size: int
-    step: float
-
-
-Dimension = tuple[Atom, ...]
-Layout = tuple[Dimension, ...] | None  # None: not known
-
-
-@dataclass(frozen=True)
-class Sight:
-    """Of a tensor: its layout, and the pixels (height, width) that one of its values sees."""
-
-    layout: Layout
-    height: float = 1
-    width: float = 1
-
-
-def of_input(shape: Sequence[int]) -> Sight:
-    """The sight of an operator's input, (N, C, H, W) or (N, C)."""
-    if len(shape) != 4:
-        return Sight(tuple(_plain(size) for size in shape))
-    _, channels, height, width = shape
-    return Sight(((), _plain(channels), (Atom("h", height, 1),), (Atom("w", width, 1),)))
-
-
-def of_other(shape: Sequence[int]) -> Sight:
-    """The sight of a weight, or a tensor that was made from nothing."""
-    return Sight(tuple(_plain(size) for size in shape))
+# First row, last row, first column, last column; the last ones negative, so that of all four the
+# least is what several values see together, and infinity what nothing sees. None: it sees nothing
+Sight = tuple[Tensor, ...] | None
 
 
 class Eye:
-    """Follows operations on an input of (height, width)."""
+    """Follows operations on an operator's input, and on the output `before` where it takes one."""
 
-    def __init__(self, height: int, width: int) -> None:
-        self._whole = {"h": height, "w": width}
+    def __init__(self, image: Tensor, *before: Tensor) -> None:
+        self._size = (image.shape[2], image.shape[3]) if image.dim() == 4 else (1, 1)
+        self._bounds = (0, 1 - self._size[0], 0, 1 - self._size[1])
+        self._sights: dict[int, Sight] = {id(each): _of_image(each) for each in (image, *before)}
+        self._written: dict[int, tuple[Tensor, ...]] = {}  # sights of storages, value by value
+        self._alive: list[Any] = [image, *before]  # an id is its tensor's as long as it lives
+        self._wholes = {_storage(each): each for each in self._alive}  # the first of each storage
 
-    def after(
-        self, name: str, args: tuple[Any, ...], inputs: Sequence[Sight], shape: Sequence[int],
-        of: Callable[[Any], Sight],
-    ) -> Sight:  # fmt: skip
-        """The sight of an output of `shape` of torch's operation `name`.
+    def follow(self, func: Any, args: tuple[Any, ...], kwargs: Any, made: Any) -> None:
+        """Note what the tensors see that torch's operation `func` has `made`."""
+        outputs = [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)]
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        seen: Sequence[Sight] = [None] * len(outputs)
+        if any(self.sight(each) is not None for each in inputs):
+            try:
+                seen = self._after(func, args, kwargs, outputs)
+            except (RuntimeError, IndexError, KeyError, TypeError, ValueError):
+                seen = [self._whole(each) for each in outputs]  # one that no rule here foresees
+        for output, sight in zip(outputs, seen, strict=True):
+            self._alive.append(output)
+            whole = self._wholes.setdefault(_storage(output), output)
+            if func._schema.is_mutable and sight is not self.sight(output):
+                self._write(output, sight, whole)
+            self._sights[id(output)] = sight
 
-        inputs  of the tensors among `args`, in their order; `of` gives that of one tensor
+    def sight(self, tensor: Tensor) -> Sight:
+        flat = self._written.get(_storage(tensor)) if self._written else None
+        if flat is not None:
+            return tuple(squeezed(_placed(each, tensor).clone()) for each in flat)
+        return self._sights.get(id(tensor))
+
+    # ------------------------------------------------------------------ answers
+    def view_of(self, tensor: Tensor, values: int = 1) -> tuple[int, int]:
+        """(height, width) that the place in the tensor's middle sees, by all of its values (along
+        that dimension) together: what comes next mixes them.
+
+        Where places are nearer to each other than pixels they take turns: the most of one's.
         """
-        if not any(_spatial(each) for each in inputs):
-            return of_other(shape)
-        height, width = max(s.height for s in inputs), max(s.width for s in inputs)
-        rule = self._rule(name)
-        if rule is None:
-            return Sight(_broadcast(inputs, shape), height, width)
-        made = rule(args, inputs, shape, of)
-        return replace(made, height=max(made.height, height), width=max(made.width, width))
+        sight = self.sight(tensor)
+        if sight is None:
+            return 1, 1
+        turns = [1] * tensor.dim()
+        if tensor.dim() == 4:
+            turns[2:] = [max(1, round(1 / step)) for step in self.step_of(tensor)]
+        parts = [middle(part.amin(values, keepdim=True), turns) for part in sight]
+        height, width = ((1 - parts[k] - parts[k + 1]).amax().clamp(min=1) for k in (0, 2))
+        return int(height), int(width)
 
-    def _rule(self, name: str) -> Callable[..., Sight] | None:
-        if name in _RESHAPES:
-            return self._reshaped
-        if name in _REDUCTIONS:
-            return self._reduced
-        if "attention" in name:
-            return self._attended
-        if name.startswith("fractional"):
-            return self._fractional
-        if "pool" in name:
-            return self._adapted if "adaptive" in name else self._pooled
-        if name.startswith("upsample"):
-            return self._stretched if "nearest" in name else self._resampled
-        if name in _MIXES:
-            return self._mixed
-        return getattr(self, f"_{name.strip('_')}", None) if name in _OWN else None
+    def step_of(self, tensor: Tensor) -> tuple[float, float]:
+        """Pixels between the neighbouring places of an image's tensor."""
+        if tensor.dim() != 4:
+            return 1.0, 1.0
+        sight, made = self.sight(tensor), []
+        for axis in (0, 1):
+            middles = None
+            if sight is not None:
+                first, last = (part.amin(1, keepdim=True) for part in sight[2 * axis :][:2])
+                both = ((first - last) / 2).movedim(2 + axis, -1)
+                middles = both[both.shape[0] // 2, 0, both.shape[2] // 2]
+            made.append(step(middles, tensor.shape[2 + axis], self._size[axis]))
+        return made[0], made[1]
 
-    # ------------------------------------------------------------------ views
-    def _reshaped(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        return replace(inputs[0], layout=_regrouped(inputs[0].layout, shape))
+    def places_of(self, tensor: Tensor) -> tuple[int, int] | None:
+        """How many rows and columns the places of (..., places, values) are; None: not known."""
+        sight, many = self.sight(tensor), math.prod(tensor.shape[:-1])
+        if sight is not None:
+            rows, columns = (len(set(sight[k].flatten().tolist())) for k in (0, 2))
+            if rows * columns == many:
+                return rows, columns
+        return self._size if math.prod(self._size) == many else None
 
-    def _expand(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        return replace(inputs[0], layout=_broadcast(inputs[:1], shape))
+    # ------------------------------------------------------------------ rules
+    def _after(
+        self, func: Any, args: tuple[Any, ...], kwargs: Any, outputs: list[Tensor]
+    ) -> Sequence[Sight]:
+        name = func.overloadpacket.__name__
+        named = _named(func, args, kwargs)
+        found = _rule(name)
+        if not found and (name in _MOVES or func.is_view):
+            return self._moved(func, args, kwargs, outputs)
+        mixes = named.get("dim", named.get("dims")) is not None or "keepdim" in named
+        rule = getattr(self, found or ("_along" if mixes else "_placewise"))
+        return [self._held(rule(name, named, output), output) for output in outputs]
 
-    def _permute(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        layout = inputs[0].layout
-        return replace(inputs[0], layout=layout and tuple(layout[dim] for dim in args[1]))
+    def _moved(
+        self, func: Any, args: tuple[Any, ...], kwargs: Any, outputs: list[Tensor]
+    ) -> Sequence[Sight]:
+        """Values change their places: the operation itself says how."""
+        if func.overloadpacket.__name__ in _RESHAPES:
+            (sight, shapes) = self.sight(args[0]), (args[0].shape, outputs[0].shape)
+            return [tuple(regrouped(part, *shapes) for part in sight or ())]
+        if not func.is_view and sum(map(Tensor.numel, outputs)) > MOST:
+            return [self._whole(each) for each in outputs]
+        made = []
+        for k in range(4):
+            own = tree_map_only(Tensor, partial(self._full, k), (args, kwargs or {}))
+            leaves = tree_leaves(func(*own[0], **own[1]))
+            made.append([squeezed(leaf) for leaf in leaves])
+        return list(zip(*made, strict=True))
 
-    def _transpose(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        layout = inputs[0].layout
-        if layout is None:
-            return inputs[0]
-        swapped = list(layout)
-        a, b = args[1:3] if len(args) > 2 else (0, 1)
-        swapped[a], swapped[b] = swapped[b], swapped[a]
-        return replace(inputs[0], layout=tuple(swapped))
+    def _placewise(self, name: str, named: Any, output: Tensor) -> Sight:
+        """Values that meet place by place."""
+        return self._met(_tensors(named), output)
 
-    def _t(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        layout = inputs[0].layout
-        return replace(inputs[0], layout=layout and layout[::-1])
+    def _nothing(self, name: str, named: Any, output: Tensor) -> Sight:
+        return None
 
-    def _cut(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        """Some places of one dimension or of several: their number changes."""
-        layout, steps = inputs[0].layout, {}
-        if layout is None or len(layout) != len(shape):
-            return replace(inputs[0], layout=None)
-        if len(args) > 4:  # slice with a step
-            steps[args[1] % len(shape)] = args[4]
-        dims = zip(layout, shape, strict=True)
-        cut = tuple(_resized(dim, n, steps.get(k, 1)) for k, (dim, n) in enumerate(dims))
-        return replace(inputs[0], layout=cut)
+    def _everything(self, name: str, named: Any, output: Tensor) -> Sight:
+        return self._whole(output)
 
-    _slice = _split = _split_with_sizes = _constant_pad_nd = _cut
-    _reflection_pad2d = _replication_pad2d = _cut
+    def _copied(self, name: str, named: Any, output: Tensor) -> Sight:
+        return self._met(_tensors(named)[1:], output)
 
-    def _select(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        dim = args[1] if len(args) > 1 else 0
-        return replace(inputs[0], layout=_without(inputs[0].layout, [dim], keep=False))
+    def _along(self, name: str, named: Any, output: Tensor) -> Sight:
+        """Values of some dimensions are mixed; these may shrink or go."""
+        dims = named.get("dim", named.get("dims"))
+        made = []
+        for tensor in _tensors(named):
+            sight, rank = self.sight(tensor), tensor.dim()
+            if sight is None:
+                continue
+            given = range(rank) if dims is None or dims == [] else dims
+            over = [dim % rank for dim in ([given] if isinstance(given, int) else given)]
+            mixed = self._mixed(sight, over)
+            if output.dim() < rank:
+                mixed = tuple(each.squeeze(over) for each in mixed)
+            made.append(mixed)
+        return _least(made)
 
-    _unbind = _select
-
-    def _cat(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        first = max(inputs, key=_spatial)
-        return self._cut((), [first], shape, of)
-
-    def _pixel_unshuffle(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        """Blocks of pixels become channels."""
-        n, channels, height, width = shape
-        by = args[1]
-        blocks = (n, channels // by**2, height, by, width, by)
-        return self._shuffled(inputs[0], blocks, (0, 1, 3, 5, 2, 4), shape)
-
-    def _pixel_shuffle(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        n, channels, height, width = shape
-        by = args[1]
-        blocks = (n, channels, by, by, height // by, width // by)
-        return self._shuffled(inputs[0], blocks, (0, 1, 4, 2, 5, 3), shape)
-
-    def _channel_shuffle(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        return inputs[0]
-
-    _native_channel_shuffle = _channel_shuffle
-
-    def _shuffled(
-        self, seen: Sight, blocks: Sequence[int], order: Sequence[int], shape: Sequence[int]
-    ) -> Sight:
-        split = _regrouped(seen.layout, blocks)
-        moved = split and tuple(split[place] for place in order)
-        return replace(seen, layout=_regrouped(moved, shape))
+    def _indexed(self, name: str, named: Any, output: Tensor) -> Sight:
+        """By tensors, whose values are not known here."""
+        image, indices = named["self"], named["indices"]
+        over = [dim for dim, index in enumerate(indices) if index is not None]
+        sight = self.sight(image)
+        if sight is None or len(over) > 1 or indices[over[0]].dim() != 1:
+            return self._whole(output)
+        return self._mixed(sight, over)
 
     # ------------------------------------------------------------------ windows
-    def _convolution(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        kernel, stride, dilation, transposed = args[1].shape[2:], args[3], args[5], args[6]
-        reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        if transposed:
-            reach = [r // s for r, s in zip(reach, stride, strict=True)]
-        image = of(args[0])
-        seen = self._span(image, [] if image.layout is None else image.layout[1])
-        by = [1 / s if transposed else s for s in stride]
-        seen = self._window(seen, reach, shape, by)
-        return replace(seen, layout=seen.layout and ((), _plain(shape[1]), *seen.layout[2:]))
+    def _convolved(self, name: str, named: Any, output: Tensor) -> Sight:
+        image, kernel = named["input"], named["weight"].shape[2:]
+        groups, sight = named["groups"], self.sight(image)
+        if sight is None:
+            return self._whole(output)
+        made = []
+        for each in sight:
+            if each.shape[1] > 1:
+                parts = each.reshape(each.shape[0], groups, -1, *each.shape[2:]).amin(2)
+                each = parts.repeat_interleave(output.shape[1] // groups, 1)
+            for axis, side in enumerate(kernel):
+                stride, cut, apart = (named[k][axis] for k in ("stride", "padding", "dilation"))
+                slide = spread if named["transposed"] else slid
+                each = slide(each, axis + 2, output.shape[axis + 2], side, stride, cut, apart)
+            made.append(each)
+        own = self.sight(named["weight"])  # a kernel may be made of the image: all of it is used
+        return _least([tuple(made), self._mixed(own, range(output.dim()))] if own else [made])
 
-    def _pooled(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        many = len(shape) - 2
-        kernel = list(args[1]) if len(args[1]) == many else list(args[1]) * many
-        stride = list(args[2]) if len(args) > 2 and args[2] else kernel
-        by = stride if len(stride) == many else stride * many
-        return self._window(inputs[0], [k - 1 for k in kernel], shape, by)
+    def _pooled(self, name: str, named: Any, output: Tensor) -> Sight:
+        kernel, sight = named["kernel_size"], self.sight(named["self"])
+        first = output.dim() - len(kernel)
+        if sight is None:
+            return None
+        usual = {"stride": [0], "padding": [0], "dilation": [1]}
+        steps, pads, aparts = (named.get(key) or usual[key] for key in usual)
+        made = []
+        for each in sight:
+            for axis, side in enumerate(kernel):
+                stride, cut, apart = (of[axis % len(of)] for of in (steps, pads, aparts))
+                size = output.shape[first + axis]
+                each = slid(each, first + axis, size, side, stride or side, cut, apart)
+            made.append(each)
+        return tuple(made)
 
-    def _fractional(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        return self._window(inputs[0], [k - 1 for k in args[1]], shape, [2, 2])  # at most
+    def _unfolded(self, name: str, named: Any, output: Tensor) -> Sight:
+        """Windows become columns (N, C * kernel, places)."""
+        image, sight = named["self"], self.sight(named["self"])
+        sizes = [named[key] for key in ("kernel_size", "dilation", "padding", "stride")]
+        if sight is None or output.numel() > MOST:
+            return self._whole(output)
+        kernel, dilation, padding, stride = sizes
+        made = []
+        for each in sight:
+            for dim, cut in zip((-2, -1), padding, strict=True):
+                each = padded(each, dim, cut, cut)
+            sides = [side + 2 * cut for side, cut in zip(image.shape[-2:], padding, strict=True)]
+            full = each.expand(*each.shape[:-2], *sides)
+            columns = torch.ops.aten.im2col(full, kernel, dilation, [0, 0], stride)
+            windows = squeezed(columns.reshape(*each.shape[:-2], math.prod(kernel), -1))
+            shape = (*image.shape[:-2], math.prod(kernel), output.shape[-1])
+            made.append(regrouped(windows, shape, output.shape))
+        return tuple(made)
 
-    def _adapted(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        layout = inputs[0].layout
-        if layout is None or len(layout) != len(shape):
-            return self._all(inputs[0], None)
-        pairs = zip(layout[-2:], shape[-2:], strict=True)
-        reach = [widest(_size(dim), size) - 1 for dim, size in pairs]
-        return self._window(inputs[0], reach, shape)
+    def _folded(self, name: str, named: Any, output: Tensor) -> Sight:
+        """Columns become windows again, which add up where they overlap."""
+        columns, sight = named["self"], self.sight(named["self"])
+        keys = ("output_size", "kernel_size", "dilation", "padding", "stride")
+        size, kernel, apart, cut, stride = (named[key] for key in keys)
+        wide = [side + 2 * more for side, more in zip(size, cut, strict=True)]
+        reach = [by * (side - 1) for by, side in zip(apart, kernel, strict=True)]
+        many = [(w - r - 1) // s + 1 for w, r, s in zip(wide, reach, stride, strict=True)]
+        made = []
+        for each in sight or ():
+            windows = (*output.shape[:-2], *kernel, *many)
+            parts = regrouped(each, columns.shape, windows).expand(
+                *each.shape[:-2], -1, *windows[-4:]
+            )
+            whole = torch.full((*parts.shape[:-4], *wide), NOTHING)
+            for tap in product(*map(range, kernel)):
+                own = [slice(t * a, t * a + (n - 1) * s + 1, s)
+                       for t, a, n, s in zip(tap, apart, many, stride, strict=True)]  # fmt: skip
+                place = whole[..., own[0], own[1]]
+                place.copy_(torch.minimum(place, parts[..., tap[0], tap[1], :, :]))
+            for dim, more in zip((-2, -1), cut, strict=True):
+                whole = padded(whole, dim, -more, -more)
+            made.append(squeezed(whole))
+        return tuple(made)
 
-    def _resampled(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        return self._window(inputs[0], [1] * (len(shape) - 2), shape)
+    def _padded(self, name: str, named: Any, output: Tensor) -> Sight:
+        pads = named.get("pad", named.get("padding"))
+        sight = self.sight(named["self"])
+        made = []
+        for each in sight or ():
+            for place in range(len(pads) // 2):
+                each = padded(each, -1 - place, pads[2 * place], pads[2 * place + 1])
+            made.append(each)
+        return tuple(made)
 
-    def _stretched(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        return self._window(inputs[0], [0] * (len(shape) - 2), shape)
+    def _resized(self, name: str, named: Any, output: Tensor) -> Sight:
+        """As the operation answers to impulses along one dimension after the other."""
+        image = _image(named)
+        sight, rank = self.sight(image), len(named["output_size"])
+        made = []
+        for each in sight or ():
+            for axis in range(rank):
+                dim = image.dim() - rank + axis
+                if each.shape[dim] > 1:
+                    met = _impulses(named, axis, image.shape[dim])
+                    lined = each.movedim(dim, -1).unsqueeze(-1)
+                    each = torch.where(met, lined, NOTHING).amin(-2).movedim(-1, dim)
+            made.append(each)
+        return tuple(made)
 
-    def _window(
-        self, seen: Sight, reach: Sequence[int], shape: Sequence[int],
-        by: Sequence[float] | None = None,
-    ) -> Sight:  # fmt: skip
-        """A window slides over the last dimensions and reaches so many places further.
+    # ------------------------------------------------------------------ products and norms
+    def _multiplied(self, name: str, named: Any, output: Tensor) -> Sight:
+        *added, a, b = _tensors(named)
+        sights = [self._mixed(s, [dim]) for t, dim in ((a, -1), (b, -2)) if (s := self.sight(t))]
+        for each in added:
+            if self.sight(each) is not None:
+                sights.append(self._broadcast(each, output.dim()))
+        return self._joined(sights, output)
 
-        by  places that it steps by; None: as the sizes say
-        """
-        layout = seen.layout
-        if layout is None or len(layout) != len(shape):
-            return self._all(seen, None)
-        first = len(shape) - len(reach)
-        for dim, further in zip(layout[first:], reach, strict=True):
-            finest = min((a for a in dim if a.axis), key=lambda a: a.step, default=None)
-            if finest is not None:
-                seen = _widened(seen, finest.axis, further * finest.step)
-        steps = [None] * len(reach) if by is None else by
-        dims = zip(layout[first:], shape[first:], steps, strict=True)
-        slid = (_resampled(dim, n, step) for dim, n, step in dims)
-        return replace(seen, layout=(*layout[:first], *slid))
+    def _normed(self, name: str, named: Any, output: Tensor) -> Sight:
+        image = _image(named)
+        sight, rank = self.sight(image), image.dim()
+        if sight is None or output.dim() != rank:
+            return self._whole(output)
+        if "layer" in name or "rms" in name:
+            return self._mixed(sight, range(rank - len(named["normalized_shape"]), rank))
+        if "group" in name:
+            return self._mixed(sight, range(1, rank))
+        own = named.get("training") or named.get("train")  # by the batch's own statistics
+        return self._mixed(sight, [0, *range(2, rank)]) if own else sight
 
-    # ------------------------------------------------------------------ sums
-    def _mm(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        a, b = inputs[-2:]
-        if a.layout is None or b.layout is None:
-            return self._all(max(a, b, key=lambda s: s.height), None)
-        seen = self._span(a, a.layout[-1])
-        other = self._span(b, b.layout[-2])
-        outer = tuple(x or y for x, y in zip(a.layout[:-2], b.layout[:-2], strict=True))
-        layout = (*outer, a.layout[-2], b.layout[-1])
-        return Sight(layout, max(seen.height, other.height), max(seen.width, other.width))
+    # ------------------------------------------------------------------ parts of rules
+    def _mixed(self, sight: tuple[Tensor, ...], dims: Iterable[int]) -> tuple[Tensor, ...]:
+        """What all places along these dimensions see together, no more than there is."""
+        made, over = [], list(dims)
+        for each, bound in zip(sight, self._bounds, strict=True):
+            rank = each.dim()
+            if any(each.shape[dim % rank] > 1 for dim in over):
+                each = each.amin(over, keepdim=True).clamp(min=bound)
+            made.append(each)
+        return tuple(made)
 
-    _addmm = _bmm = _baddbmm = _mm
+    def _met(self, tensors: Sequence[Tensor], output: Tensor) -> Sight:
+        seen = [t for t in tensors if self.sight(t) is not None]
+        if len(seen) == 1 and seen[0].dim() == output.dim():
+            return self.sight(seen[0])
+        return self._joined([self._broadcast(t, output.dim()) for t in seen], output)
 
-    def _attended(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        keys = inputs[1]
-        seen = self._all(keys, None) if keys.layout is None else self._span(keys, keys.layout[-2])
-        return replace(seen, layout=_broadcast(inputs[:1], shape))
+    def _joined(self, sights: Sequence[tuple[Tensor, ...]], output: Tensor) -> Sight:
+        for parts in zip(*sights, strict=True):
+            sizes = zip(*(each.shape for each in parts), strict=True)
+            if math.prod(map(max, sizes)) > MOST:
+                return self._whole(output)
+        return _least(sights)
 
-    def _mixed(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        """Along one dimension, each value with all others; the shape stays."""
-        layout = inputs[0].layout
-        dim = args[1] if len(args) > 1 and isinstance(args[1], int) else -1
-        if layout is None:
-            return self._all(inputs[0], None)
-        return replace(self._span(inputs[0], layout[dim]), layout=_alike(layout, [dim]))
+    def _broadcast(self, tensor: Tensor, rank: int) -> tuple[Tensor, ...]:
+        sight = self.sight(tensor)
+        assert sight is not None
+        return tuple(each.reshape((1,) * (rank - each.dim()) + each.shape) for each in sight)
 
-    def _native_layer_norm(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        layout = inputs[0].layout
-        if layout is None:
-            return self._all(inputs[0], None)
-        dims = range(-len(args[1]), 0)
-        mixed = [atom for dim in dims for atom in layout[dim]]
-        return replace(self._span(inputs[0], mixed), layout=_alike(layout, dims))
+    def _held(self, sight: Sight, output: Tensor) -> Sight:
+        """The sight, held against its tensor's shape."""
+        if not sight:
+            return None
+        if all(_fits(each, output) for each in sight):
+            return sight
+        return self._whole(output)
 
-    def _native_group_norm(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        layout = inputs[0].layout
-        return self._all(inputs[0], layout and _alike(layout, range(len(layout))))
+    def _whole(self, tensor: Tensor) -> Sight:
+        """Each value sees the whole input."""
+        return tuple(torch.full((1,) * tensor.dim(), float(bound)) for bound in self._bounds)
 
-    def _reduced(self, args: Any, inputs: Sequence[Sight], shape: Any, of: Any) -> Sight:
-        layout = inputs[0].layout
-        if layout is None:
-            return self._all(inputs[0], None)
-        given = args[1] if len(args) > 1 else None
-        dims = [given] if isinstance(given, int) and not isinstance(given, bool) else given
-        dims = list(dims) if isinstance(dims, list | tuple) and dims else list(range(len(layout)))
-        mixed = [atom for dim in dims for atom in layout[dim]]
-        kept = _without(layout, dims, keep=len(shape) == len(layout))
-        return replace(self._span(inputs[0], mixed), layout=kept)
+    def _full(self, k: int, tensor: Tensor) -> Tensor:
+        """One part of the tensor's sight, for each of its values."""
+        sight = self.sight(tensor)
+        part = torch.tensor(NOTHING) if sight is None else sight[k]
+        return part.expand(tensor.shape)
 
-    def _span(self, seen: Sight, atoms: Iterable[Atom]) -> Sight:
-        """What sees all of these places at once; within the operator no more than its input."""
-        for axis, whole in self._whole.items():
-            further = sum((a.size - 1) * a.step for a in atoms if a.axis == axis)
-            if further:
-                now = seen.height if axis == "h" else seen.width
-                seen = _widened(seen, axis, max(0, min(further, whole - now)))
-        return seen
-
-    def _all(self, seen: Sight, layout: Layout) -> Sight:
-        """What sees the whole input."""
-        height, width = self._whole["h"], self._whole["w"]
-        return Sight(layout, max(seen.height, height), max(seen.width, width))
+    def _write(self, tensor: Tensor, sight: Sight, whole: Tensor) -> None:
+        """A part of another tensor is written to: that one sees what was written."""
+        storage = _storage(tensor)
+        if tensor is whole and storage not in self._written:
+            return
+        if storage not in self._written:
+            size = whole.untyped_storage().nbytes() // whole.element_size()
+            parts = tuple(torch.full((size,), NOTHING) for _ in range(4))
+            for k, part in enumerate(parts):
+                _placed(part, whole).copy_(self._full(k, whole))
+            self._written[storage] = parts
+        for k, part in enumerate(self._written[storage]):
+            _placed(part, tensor).copy_(torch.tensor(NOTHING) if sight is None else sight[k])
 
 
-_RESHAPES = frozenset({
-    "view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze", "flatten",
+_RESHAPES = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias"})
+_MOVES = _RESHAPES | frozenset({
+    "cat", "stack", "roll", "flip", "repeat", "pixel_shuffle", "pixel_unshuffle",
+    "channel_shuffle", "native_channel_shuffle", "triu", "tril",
 })  # fmt: skip
-_REDUCTIONS = frozenset({
-    "mean", "sum", "amax", "amin", "var", "std", "var_mean", "norm", "linalg_vector_norm",
-    "logsumexp", "prod", "max", "min", "argmax", "argmin",
-})  # fmt: skip
-_MIXES = frozenset({"_softmax", "_log_softmax", "cumsum", "cumprod", "sort", "flip", "roll"})
-_OWN = frozenset({
-    "expand", "permute", "transpose", "t", "slice", "split", "split_with_sizes", "select", "unbind",
-    "constant_pad_nd", "reflection_pad2d", "replication_pad2d", "cat", "convolution", "mm",
-    "addmm", "bmm", "baddbmm", "native_layer_norm", "native_group_norm", "pixel_shuffle",
-    "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle",
-})  # fmt: skip
+_RULES = {
+    "_nothing": "zeros* ones* full* empty* rand* new_* bernoulli fill fill_ zero_",
+    "_everything": "as_strided grid_sampler* *linalg_* index_put* _scaled_dot_product*",
+    "_copied": "copy_",
+    "_convolved": "convolution",
+    "_pooled": "max_pool* avg_pool*",
+    "_resized": "*upsample* *adaptive* fractional*",
+    "_unfolded": "im2col",
+    "_folded": "col2im",
+    "_padded": "constant_pad* reflection_pad* replication_pad*",
+    "_multiplied": "mm addmm bmm baddbmm",
+    "_normed": "native_layer_norm native_group_norm *batch_norm* *rms_norm*",
+    "_indexed": "index",
+}  # by the operation's name; any other: along its `dim`, where it has one, or place by place
 
 
-def widest(size: int, parts: int) -> int:
-    """The widest of the windows that divide `size` values into `parts` (torch's adaptive pools)."""
-    if size % parts == 0:
-        return size // parts
-    return max(-(-(k + 1) * size // parts) - k * size // parts for k in range(parts))
+@cache
+def _rule(name: str) -> str:
+    """Which method follows the operation of that name; "": none of them by its name."""
+    fits = (rule for rule, words in _RULES.items()
+            if any(fnmatchcase(name, word) for word in words.split()))  # fmt: skip
+    return next(fits, "")
 
 
-def step_of(dim: Dimension) -> float | None:
-    """How many pixels apart the places of a dimension are; None where that says nothing."""
-    steps = [atom.step for atom in dim if atom.axis and atom.step]
-    return min(steps, default=None)
-
-
-def sizes(layout: Layout) -> tuple[int, int] | None:
-    """How many places (height, width) of the input a tensor holds; None: not known."""
-    if layout is None:
+def _of_image(image: Tensor) -> Sight:
+    """What the values of an input (N, C, H, W) see; those of a vector, no pixel."""
+    if image.dim() != 4:
         return None
-    atoms = [atom for dim in layout for atom in dim]
-    height, width = (math.prod(a.size for a in atoms if a.axis == axis) for axis in "hw")
-    return height, width
+    rows, columns = (torch.arange(float(side)) for side in image.shape[2:])
+    down, along = rows.reshape(1, 1, -1, 1), columns.reshape(1, 1, 1, -1)
+    return down, -down, along, -along
 
 
-def _plain(size: int) -> Dimension:
-    return (Atom("", size, 0),) if size > 1 else ()
+def _named(func: Any, args: tuple[Any, ...], kwargs: Any) -> dict[str, Any]:
+    """An operation's arguments by their names, and itself."""
+    given = dict(enumerate(args))
+    named = {"func": func}
+    for place, each in enumerate(func._schema.arguments):
+        named[each.name] = given.get(place, (kwargs or {}).get(each.name, each.default_value))
+    return named
 
 
-def _spatial(seen: Sight) -> bool:
-    return seen.layout is None or any(atom.axis for dim in seen.layout for atom in dim) or (
-        (seen.height, seen.width) != (1, 1)
-    )  # fmt: skip
+def _tensors(named: dict[str, Any]) -> list[Tensor]:
+    values = [named[key] for key in named if key != "func"]
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
-def _size(dim: Dimension) -> int:
-    return math.prod(atom.size for atom in dim)
+def _image(named: dict[str, Any]) -> Tensor:
+    """The tensor that an operation is of, beside weights."""
+    image: Tensor = named["self"] if "self" in named else named["input"]
+    return image
 
 
-def _widened(seen: Sight, axis: str, by: float) -> Sight:
-    if axis == "h":
-        return replace(seen, height=seen.height + by)
-    return replace(seen, width=seen.width + by)
+def _storage(tensor: Tensor) -> int:
+    number: int = tensor.untyped_storage()._cdata
+    return number
 
 
-def _alike(layout: tuple[Dimension, ...], dims: Iterable[int]) -> Layout:
-    """The layout after places of these dimensions were mixed: each of them sees them all."""
-    mixed = {dim % len(layout) for dim in dims}
-    return tuple(
-        tuple(atom._replace(step=0) for atom in dim) if place in mixed else dim
-        for place, dim in enumerate(layout)
+def _placed(flat: Tensor, tensor: Tensor) -> Tensor:
+    """The tensor's values among those of its storage."""
+    return flat.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+
+
+def _least(sights: Sequence[Sequence[Tensor]]) -> Sight:
+    """What several see together."""
+    return tuple(reduce(torch.minimum, parts) for parts in zip(*sights, strict=True)) or None
+
+
+def _fits(part: Tensor, tensor: Tensor) -> bool:
+    return part.dim() == tensor.dim() and all(
+        own in (1, size) for own, size in zip(part.shape, tensor.shape, strict=True)
     )
 
 
-def _resized(dim: Dimension, size: int, step: int = 1) -> Dimension:
-    """A dimension with another number of places, as near to each other (`step` times as far)."""
-    if _size(dim) == size:
-        return dim
-    axis = next((atom for atom in reversed(dim) if atom.axis), None)
-    return _plain(size) if axis is None else (Atom(axis.axis, size, axis.step * step),)
-
-
-def _resampled(dim: Dimension, size: int, by: float | None) -> Dimension:
-    """A dimension whose span is now seen by so many places, `by` of the old ones apart."""
-    axis = next((atom for atom in reversed(dim) if atom.axis), None)
-    if axis is None:
-        return _plain(size)
-    if _size(dim) == size and by in (None, 1):
-        return dim
-    if by is not None:
-        return (Atom(axis.axis, size, axis.step * by),)
-    span = _size(dim) * axis.step
-    step = _step(span, size, axis.step) if axis.step else 0.0
-    return (Atom(axis.axis, size, step),)
-
-
-def _step(span: float, size: int, step: float) -> float:
-    """How far apart the places are: whole strides, or halves and thirds of a pixel."""
-    found = span / size
-    return float(round(found / step)) * step if found >= step else found
-
-
-def _without(layout: Layout, dims: Sequence[int], *, keep: bool) -> Layout:
-    if layout is None:
-        return None
-    gone = {dim % len(layout) for dim in dims}
-    if keep:
-        return tuple(() if k in gone else dim for k, dim in enumerate(layout))
-    return tuple(dim for k, dim in enumerate(layout) if k not in gone)
-
-
-def _regrouped(layout: Layout, shape: Sequence[int]) -> Layout:
-    """The atoms in their order, grouped to other dimensions; None where one breaks unevenly."""
-    if layout is None:
-        return None
-    atoms = [atom for dim in layout for atom in dim if atom.size > 1][::-1]
-    made: list[Dimension] = []
-    for size in shape:
-        dim: list[Atom] = []
-        left = size
-        while left > 1:
-            if not atoms:
-                return None
-            atom = atoms.pop()
-            if left % atom.size == 0:
-                dim.append(atom)
-                left //= atom.size
-            elif atom.size % left == 0:
-                inner = atom.size // left
-                dim.append(Atom(atom.axis, left, atom.step * inner))
-                atoms.append(atom._replace(size=inner))
-                left = 1
-            else:
-                return None
-        made.append(tuple(dim))
-    return tuple(made)
-
-
-def _broadcast(inputs: Sequence[Sight], shape: Sequence[int]) -> Layout:
-    """Of several tensors that meet place by place: of each dimension the first that varies."""
-    if any(each.layout is None for each in inputs):
-        return None
-    made: list[Dimension] = []
-    for place, size in enumerate(reversed(shape), 1):
-        found = [
-            each.layout[-place]
-            for each in inputs
-            if each.layout is not None and len(each.layout) >= place
-        ]
-        fitting = [dim for dim in found if _size(dim) == size]
-        spatial = [dim for dim in fitting if any(atom.axis for atom in dim)]
-        made.append((spatial or fitting or [_plain(size)])[0])
-    return tuple(reversed(made))
+def _impulses(named: dict[str, Any], axis: int, size: int) -> Tensor:
+    """Which of `size` values along an axis each value after the operation depends on."""
+    func, wanted = named["func"], dict(named)
+    rank = len(named["output_size"])
+    for key in ("output_size", "kernel_size"):
+        if key in named:
+            wanted[key] = [side if k == axis else 1 for k, side in enumerate(named[key])]
+    if "random_samples" in named:
+        wanted["random_samples"] = torch.full((1, size, rank), 0.5)
+    del wanted["func"]
+    first = "self" if "self" in named else "input"
+    ones = torch.eye(size).reshape(1, size, *(size if k == axis else 1 for k in range(rank)))
+    made = func(**{**wanted, first: ones})
+    made = made[0] if isinstance(made, tuple) else made
+    met: Tensor = made != 0
+    return met.reshape(size, -1)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..errors import SpaceError
+from ..errors import ShapeError, SpaceError
 from ..space import Architecture
 from .operators import OPERATORS, Operator
 from .scaling import CLASSIFIERS, Later, scale_rows, scaled_by

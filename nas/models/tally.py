@@ -13,6 +13,9 @@ from typing import Any
 
 Place = tuple[int, int, int, bool, bool, int, int, int, int]
 ANY_SIZE = 1 << 30
+# A Tally's figures of at least 1, and those that only grow
+WHOLE = ("channels", "height", "width", "view_h", "view_w", "jump_h", "jump_w")
+SUMS = ("params", "side_params", "buffers", "macs", "activations", "kept", "largest")
 
 
 class Misfit(Exception):
@@ -144,13 +147,13 @@ class Tally:
         self.largest = max(self.largest, values)
 
     def shape(self) -> str:
-        """The tensor's shape in words: "64x8x8", or "64" once flat."""
-        return f"{self.channels}" if self.flat else f"{self.channels}x{self.height}x{self.width}"
+        """The tensor's shape in words: "64x8x8", or "a vector of 64 values"."""
+        return _shape(self.place())
 
     def need_image(self) -> None:
         """Raise Misfit once the tensor is a vector."""
         if self.flat:
-            raise Misfit(f"needs an image, but its input is a vector of {self.channels} values")
+            raise Misfit(f"needs an image, but its input is {self.shape()}")
 
     def look_at(self, height: int, width: int) -> None:
         """Say what size the network's images have."""
@@ -172,6 +175,20 @@ class Tally:
                 small=True,
                 remedy=f"take a smaller kernel{' or dilation' if dilation > 1 else ''}",
             )
+
+    def check_growth(self, before: Tally) -> None:
+        """Raise Misfit where a `cost` has left what can be no sum of what it adds to `before`."""
+        for name in WHOLE:
+            value = getattr(self, name)
+            if value.__class__ is not int or value < 1:
+                raise Misfit(f"leaves {name} at {value!r}: it is a whole number of at least 1")
+        for name in SUMS:
+            value, start = getattr(self, name), getattr(before, name)
+            if value.__class__ is not int or value < start:
+                raise Misfit(
+                    f"leaves {name} at {value!r}, where it was {start} before: what a cost adds "
+                    "are whole numbers of at least 0"
+                )
 
     def measured(self, layers: Sequence[tuple[Any, ...]], depth: int) -> None:
         """Told of the layers of a measured operator, and of how deep it is; here for nobody."""
@@ -407,12 +424,19 @@ def _remedy(height: int, width: int, kernel: Any, stride: Any) -> str:
 
 
 def _join_fault(ends: list[Place], how: str) -> str:
-    shapes = ", ".join(f"{end[0]}x{end[1]}x{end[2]}" for end in ends)
+    shapes = ", ".join(map(_shape, ends))
+    if len({end[3] for end in ends}) > 1:
+        return f"its branches end with {shapes}: to {how} they must all be maps or all flattened"
     alike = "height and width" if how == "concat" else "channels, height and width"
     return (
         f"its branches end with {shapes}: to {how} they must agree in {alike}; give them the "
         f"same strides and 'same' padding{', and the same channels' if how == 'add' else ''}"
     )
+
+
+def _shape(place: Place) -> str:
+    channels, height, width, flat, *_ = place
+    return f"a vector of {channels} values" if flat else f"{channels}x{height}x{width}"
 
 
 def _text(value: Any) -> str:

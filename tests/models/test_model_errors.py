@@ -304,3 +304,11 @@ def test_build_refuses_a_space_and_a_name() -> None:
 def test_build_checks_the_size(size: Any) -> None:
     with pytest.raises(UserError, match="32 or \\(height, width\\)"):
         build(parse(HEADER + HEAD), classes=3, channels=3, size=size)
+
+
+def test_branches_of_maps_and_vectors_are_told_apart() -> None:
+    text = refused(
+        "  - {name: b, branches: [[{op: conv, channels: 4}], [{op: flatten}]]}\n"
+        "  - {op: global_pool}\n  - {op: linear}\n"
+    )
+    assert "a vector of 3072 values: to concat they must all be maps or all flattened" in text

@@ -89,18 +89,69 @@ def test_the_layers_of_one_without_cost_are_told_one_by_one(tmp_path: Path) -> N
     assert sum(layer.params for layer in found.layers) == found.price.params
 
 
-def test_a_layer_that_is_applied_again_has_no_more_weights(tmp_path: Path) -> None:
-    path = cell(tmp_path, "own_shared")
-    text = path.read_text().replace("torch.relu(self.a(x) + self.b(x))", "self.a(self.a(x))")
-    path.write_text(text)
+SHARING = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+from nas.models import operator
+
+
+@operator("{name}")
+class Cell(nn.Module):
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, in_channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.one, self.other = nn.Linear(in_channels, in_channels), nn.Linear(in_channels, 12)
+        self.both = nn.Parameter(torch.ones(2 * in_channels, in_channels, 1, 1))
+
+    def forward(self, x):
+        return {forward}
+"""
+FLAT = "x.flatten(2).transpose(1, 2)"
+
+
+@pytest.mark.parametrize(
+    ("forward", "layers"),
+    [
+        # kind, weights, whole parameters, multiply-adds a place
+        (
+            "self.conv(self.conv(x))",
+            [("conv3x3", 1296, 1296), ("conv3x3", 0, 1296)],
+        ),
+        (
+            "self.other(self.one(self.one(x.movedim(1, -1)))).movedim(-1, 1)",
+            [("linear", 144, 144), ("linear", 0, 144), ("linear", 144, 144)],
+        ),
+        (
+            "F.conv2d(x, self.both[:12]) * F.conv2d(x, self.both[12:])",
+            [("conv1x1", 144, 144), ("conv1x1", 144, 144)],
+        ),
+        (
+            "F.conv2d(x, self.conv.weight / self.conv.weight.norm(), self.conv.bias, padding=1)",
+            [("conv3x3", 1296, 1296)],
+        ),
+        (
+            f"(torch.softmax({FLAT} @ x.flatten(2), -1) @ {FLAT}).transpose(1, 2).view(x.shape)",
+            [("product", 0, 256 * 12), ("product", 0, 256 * 12)],
+        ),
+    ],
+)
+def test_each_weight_is_one_layers_and_all_add_up(
+    tmp_path: Path, forward: str, layers: list[tuple[str, int, int]]
+) -> None:
+    path = tmp_path / f"own_sharing_{len(forward)}.py"
+    path.write_text(SHARING.format(name=path.stem, forward=forward))
     load_plugins([path])
-    rows = [{"op": "conv", "channels": 12}, {"name": "own", "op": "own_shared", "channels": 12}]
+    rows = [{"op": "conv", "channels": 12}, {"name": "own", "op": path.stem}]
     file = parse(json.dumps({"network": [*rows, {"op": "global_pool"}, {"op": "linear"}]}))
     found = record(file, classes=5, channels=3, size=16)
-    layers = {layer.name: layer for layer in found.layers}
-    assert layers["own.conv3x3"].weights == 9 * 12 * 12
-    assert layers["own.conv3x3_2"].weights == layers["own.conv3x3_2"].params == 0
-    assert all(layer.params >= 0 for layer in found.layers)
+    for total in ("params", "macs", "activations"):
+        assert getattr(found.price, total) == sum(getattr(layer, total) for layer in found.layers)
+    own = [each for each in found.layers if each.name.startswith("own.") or each.name == "own"]
+    assert [(each.kind, each.weights, each.macs // 256) for each in own if each.macs] == layers
+    depth = sum(kind != "product" for kind, *_ in layers)
+    assert found.weight_layers == 2 + (1 if "both" in forward else depth)
 
 
 def test_its_settings_are_checked_like_any_other(tmp_path: Path) -> None:
@@ -117,6 +168,16 @@ def test_a_forward_that_fails_is_a_misfit_of_that_shape(tmp_path: Path) -> None:
     assert cost(architecture, classes=5, channels=3, size=8).params
     with pytest.raises(ShapeError, match=r"row 'own' \(own_fussy\): it fails on an input of 6x7x7"):
         cost(architecture, classes=5, channels=3, size=7)
+
+
+def test_lazy_layers_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    path = cell(tmp_path, "own_lazy")
+    path.write_text(
+        path.read_text().replace("nn.Conv2d(in_channels, channels, k", "nn.LazyConv2d(channels, k")
+    )
+    load_plugins([path])
+    with pytest.raises(ShapeError, match=r"\(own_lazy\): it has lazy layers, .* take in_channels"):
+        cost(network("own_lazy"), classes=5, channels=3, size=16)
 
 
 STATED = """
@@ -158,6 +219,38 @@ def test_a_cost_that_its_module_does_not_bear_out_is_refused(tmp_path: Path) -> 
         else:
             with pytest.raises(ShapeError, match=words):
                 cost(architecture, classes=5, channels=3, size=16)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("macs = 'many'", "macs at 'many'"),
+        ("macs += 0.5", r"macs at \d+\.5, where it was \d+ before"),
+        ("macs -= 10**9", r"macs at -\d+, where it was \d+ before: .* whole numbers of at least 0"),
+        ("kept = -1", r"kept at -1, where it was \d+"),
+        ("activations = True", "activations at True"),
+        ("view_h = 0", "view_h at 0: it is a whole number of at least 1"),
+        ("jump_w = 0.5", "jump_w at 0.5: it is a whole number of at least 1"),
+    ],
+)
+def test_a_cost_leaves_whole_numbers(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "own_figures.py"
+    text = STATED.format(name=f"own_figures_{sum(map(ord, line))}", cost="3, bias=True")
+    path.write_text(text + f"        tally.{line}\n")
+    load_plugins([path])
+    architecture = network(f"own_figures_{sum(map(ord, line))}")
+    for asked in (cost, record):  # by its values, and by its layers
+        with pytest.raises(ShapeError, match=rf"its cost \(.*own_figures\.py:16\) leaves {words}"):
+            asked(architecture, classes=5, channels=3, size=16)
+
+
+def test_a_cost_that_fails_is_not_blamed_on_the_module(tmp_path: Path) -> None:
+    path = tmp_path / "own_failing.py"
+    path.write_text(STATED.format(name="own_failing", cost="3 / 0"))
+    load_plugins([path])
+    for asked in (cost, record):
+        with pytest.raises(ShapeError, match=r"its cost fails on an input of 6x16x16: ZeroDiv"):
+            asked(network("own_failing"), classes=5, channels=3, size=16)
 
 
 def test_a_setting_without_annotation_is_told_so(tmp_path: Path) -> None:

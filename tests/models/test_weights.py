@@ -70,6 +70,12 @@ def edited(**changes: Any) -> dict[str, Any]:
         ),
         ({"extra": torch.zeros(1)}, "without a partner is 'extra' of the state dict"),
         ({"epoch": 7}, "'epoch' of the state dict is of type int, not a tensor"),
+        (
+            {"linear__linear__bias": torch.empty(5, device="meta")},
+            "is on the meta device, where it has no",
+        ),
+        ({"linear__linear__bias": torch.zeros(5) + 1j}, "bias' of the state dict is of complex"),
+        ({"linear__linear__bias": torch.zeros(5).to_sparse()}, "is sparse: weights are dense"),
     ],
 )
 def test_the_first_difference_is_named_and_nothing_is_copied(
@@ -80,6 +86,29 @@ def test_the_first_difference_is_named_and_nothing_is_copied(
     with pytest.raises(UserError, match=words):
         from_state_dict(model, edited(**changes))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "this is of type NoneType"),
+        ("resnet18.pth", r"of type str: pass torch.load\(path, map_location='cpu'\)"),
+        (nn.Linear(1, 1), r"of type Linear: pass its state_dict\(\)"),
+        ([torch.zeros(1)], "this is of type list"),
+    ],
+)
+def test_what_is_no_state_dict_is_told_so(given: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        from_state_dict(network(), given)
+
+
+def test_the_network_comes_first_and_on_a_real_device() -> None:
+    with pytest.raises(UserError, match=r"the first argument is the network .* type OrderedDict"):
+        from_state_dict(network().state_dict(), network())  # type: ignore[arg-type]
+    with pytest.raises(
+        UserError, match=r"the network's 'conv\.conv\.weight' is on the meta device"
+    ):
+        from_state_dict(network().to("meta"), network().state_dict())
 
 
 def test_it_is_at_hand_after_import_nas() -> None:
