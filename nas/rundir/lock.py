@@ -29,6 +29,7 @@ BEAT_SECONDS = 3.0
 STALE_SECONDS = 20.0  # six beats; attribute caches of network file systems hold for a few seconds
 LOOK_SECONDS = 1.0
 SETTLE_SECONDS = 1.0  # two that take over one lock: the second to write it has it
+FAREWELL_SECONDS = 3.0  # for the heart to stop; it may hang in a lost network file system
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 WIDTH = 400  # bytes of the file, always: a beat is one write over the last one
 
@@ -71,7 +72,7 @@ class Hold:
     def release(self) -> None:
         self._over.set()
         if self._heart.is_alive():
-            self._heart.join()
+            self._heart.join(FAREWELL_SECONDS)
         if not self.lost and self.is_own():
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, 0)  # another host need not watch for a beat

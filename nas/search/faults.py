@@ -41,6 +41,10 @@ UNSTARTED = (
     "then go on: nas search --resume {run}"
 )
 
+LOST_CLUSTER = (
+    "; start the cluster again, or name another one: nas search --resume {run} --ray-address …"
+)
+
 OUT_OF_MEMORY = (  # what libraries say, lower case, where the type of the error does not
     "can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc",
     "alloc_failed",  # cuBLAS, cuDNN, cuFFT: CUBLAS_STATUS_ALLOC_FAILED
@@ -189,7 +193,8 @@ def outlive(core: Core, error: str, hungry: Sequence[int] = (), *, begun: bool =
         return False
     if not hungry and core.faults.in_vain(core.ledger.epochs, begun=begun):
         vain = f"{RESTARTS} times in a row without one epoch" if begun else f"{STARTS} times"
-        advice = "" if begun else UNSTARTED.format(run=core.run.path)
+        why = LOST_CLUSTER if core.run.request.ray_address else UNSTARTED
+        advice = "" if begun else why.format(run=core.run.path)
         core.notes.append(f"{told} {vain}: {error}{advice}")
         core.interrupt("error")
         return False

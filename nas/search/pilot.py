@@ -32,6 +32,7 @@ from ..plugins import Plugin, load_plugins
 from ..space import Architecture
 from ..train.optimizers import make_optimizer
 from ..train.recipe import Recipe
+from ..units import show_seconds
 from .pilots import Process, fresh
 from .trainable import read, train, trainer_of, warm_up
 from .work import Ask
@@ -41,6 +42,7 @@ MOST_SECONDS = 20.0  # of training a network, where a step of it takes no longer
 EPOCHS = 2  # of a pilot trial: the second one tells the epoch, the rest the trial's own time
 MOST_SLOTS = 16  # beyond which the others are taken to be alike
 VALIDATION = 1 / 3  # of a training step's time, for the same images forward alone
+PATIENCE_SECONDS = 600.0  # for an answer: torch is loaded, a step of a large network is trained
 LEAD_SECONDS = 0.2  # of training images, until all processes are at it
 MOMENT_SECONDS = 1.0  # that count
 TURN_SECONDS = 0.02
@@ -156,10 +158,11 @@ def _together(paces: Sequence[Pace]) -> Pace:
 
 def _answer(process: Process) -> dict[str, Any]:
     """Raises RunError with the last words of a process that gives none."""
-    told = process.answer()
+    told = process.answer(PATIENCE_SECONDS)
     if told is None:
+        late = f"it was killed, or gave no answer in {show_seconds(PATIENCE_SECONDS)}"
         raise RunError(
-            f"the pilot measurement failed ({process.last_words or 'it was killed'}): nas spaces "
+            f"the pilot measurement failed ({process.last_words or late}): nas spaces "
             "--check tells of a space that cannot be trained, nas train of one network"
         )
     return told

@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,7 @@ from typing import Any
 
 import torch
 
-from ..errors import NasError
+from ..errors import NasError, RunError, words_of
 from ..models import cost
 from ..plugins import read_plugin
 from ..rundir import Request, RunDir, Status
@@ -46,6 +47,7 @@ from .study import Studies
 from .table import Table
 
 PACKAGES = ("nas-toolkit", "torch", "optuna", "ray", "numpy", "pandas", "plotly")
+MOST_SAID = 400  # characters of an error, in a note
 PILOT_SECONDS = 3.0  # of training, to say what a budget that holds no search lacks
 View = Callable[[Status], None]
 
@@ -105,21 +107,39 @@ def search(
 
 @contextlib.contextmanager
 def _keeping(storage: BaseStorage, core: Core) -> Iterator[None]:
-    """A storage that is lost for good ends the search cleanly; its trials stay resumable."""
+    """Whatever breaks the search off, it ends cleanly and says why; its trials stay resumable.
+
+    What the user has to know, a NasError, is raised as it is, but for a storage lost for good.
+    """
     watched = patient(storage)
     if watched is not None:
         watched.hurry = lambda: core.ending is not None
         watched.waited = core.disk.book
     try:
         yield
-    except Exception:  # Ray wraps what the core raises within it
-        if watched is None or watched.lost is None:
+    except Exception as error:  # Ray wraps what the core raises within it
+        if watched is not None and watched.lost is not None:
+            note = str(watched.lost)
+        elif isinstance(error, NasError):
             raise
-        core.notes.append(str(watched.lost))
-        core.run.log(str(watched.lost))
+        else:
+            core.run.log(traceback.format_exc())
+            note = _broken_off(core.run, error)
+        core.notes.append(note)
+        core.run.log(note)
         core.interrupt("error")
+        with contextlib.suppress(Exception):  # what cannot be written is told by the next write
+            core.suspend()
     finally:
         close(storage)
+
+
+def _broken_off(run: RunDir, error: Exception) -> str:
+    said = " ".join(words_of(error, MOST_SAID).split())
+    return (
+        f"the search broke off: {said}; the traceback is in {run.log_file}; where the machine was "
+        f"at fault, go on: nas search --resume {run.path}"
+    )
 
 
 def _no_start(run: RunDir, prepared: Prepared, ledger: Ledger, left: float) -> str:
@@ -131,12 +151,15 @@ def _no_start(run: RunDir, prepared: Prepared, ledger: Ledger, left: float) -> s
     )
     space = prepared.space
     first = fill(space, space.default()) if isinstance(space, Space) else space
-    piloted = pilot.measure(
-        [first], prepared.data.without_test(), device=here(request.device), slots=1,
-        threads=prepared.placement.threads, plugins=[read_plugin(path) for path in run.plugins],
-        most_seconds=PILOT_SECONDS,
-        gpus=gpus_here(here(request.device), prepared.placement.split),
-    )  # fmt: skip
+    try:
+        piloted = pilot.measure(
+            [first], prepared.data.without_test(), device=here(request.device), slots=1,
+            threads=prepared.placement.threads,
+            plugins=[read_plugin(path) for path in run.plugins], most_seconds=PILOT_SECONDS,
+            gpus=gpus_here(here(request.device), prepared.placement.split),
+        )  # fmt: skip
+    except RunError as error:
+        return f"{said}; {error}"
     full = Recipe.from_mapping(first.recipe).epochs
     measured = minimum.Measured(piloted.paces[0].epoch, stages.coarse(()).epochs(full), full)
     # workers start with a first step, for which torch loads much: this machine's own time for it

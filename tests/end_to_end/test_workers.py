@@ -104,7 +104,9 @@ def test_a_code_that_crashes_every_worker_stops_the_search_and_says_so(nas, tmp_
     assert "nas search --resume" in done.err
 
 
-VICTIMS = ("worker", "stopped worker", "gcs_server")  # and the raylet, which has the object store
+VICTIMS = (  # and the raylet, which has the object store
+    "worker", "stopped worker", "gcs_server", "stopped raylet", "stopped gcs_server",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,8 @@ def test_a_dead_process_of_ray_costs_no_trial_and_no_epoch(start, tmp_path, vict
     if victim in ("raylet", "gcs_server"):
         assert f"Ray died: its {victim} was killed by SIGKILL" in told
         assert "Ray died 1 time and was started again" in out
+    elif victim.startswith("stopped") and victim != "stopped worker":
+        assert f"Ray's {victim.split()[1]} was stopped from outside" in told
     else:
         why = "no report for 30 s" if victim == "stopped worker" else "the worker was killed"
         assert why in told and "retry 1 of 2" in told
@@ -151,7 +155,7 @@ def wait_for_epoch(run: Path, epoch: int, process: subprocess.Popen[str]) -> lis
 
 
 def kill(victim: str, driver: int, run: Path) -> None:
-    """Kill a process of the search from outside."""
+    """Kill a process of the search from outside, or stop it."""
     if "worker" in victim:
         (file,) = run.glob(".worker-*")
         pid = int(file.name.removeprefix(".worker-"))
@@ -163,5 +167,6 @@ def kill(victim: str, driver: int, run: Path) -> None:
         text=True,
         check=True,
     ).stdout.splitlines()
-    (pid,) = [int(line.split()[0]) for line in children if f"/{victim} " in line]
-    os.kill(pid, signal.SIGKILL)
+    name = victim.removeprefix("stopped ")
+    (pid,) = [int(line.split()[0]) for line in children if f"/{name} " in line]
+    os.kill(pid, signal.SIGKILL if name == victim else signal.SIGSTOP)

@@ -7,9 +7,12 @@ import math
 import pytest
 
 from nas.errors import UserError
+from nas.search.backend import RayDied, _sessions
+from nas.search.backend.strand import Strand
 from nas.search.faults import Faults, is_out_of_memory, likeness, outlive
 from nas.search.memory import Memory
 from nas.search.request import parse_timeout
+from nas.search.run import _keeping
 from nas.search.work import Ask, Signal
 
 from .simulator import TEXT, Price, Simulation, quadratic
@@ -441,3 +444,37 @@ def test_a_ray_that_does_not_start_is_tried_twice_then_said_with_what_to_do(tmp_
     state = core.finish()
     assert state["stopped"] == "error"
     assert state["notes"] == [f"nothing survived: {note}"], "said once, and nothing of the budget"
+
+
+def test_a_cluster_that_does_not_come_back_ends_the_search_with_what_it_has(tmp_path):
+    """The first time it is the user's to know at once; later, what was found is kept."""
+    core = Simulation(tmp_path / "run", "50trials", slots=1).core
+    strand, began = Strand(core), []
+
+    def gone() -> None:
+        began.append(len(began))
+        if len(began) == 2:
+            raise RayDied("the cluster's head is gone")
+        raise UserError("--ray-address far:6379: no Ray answered there")
+
+    with pytest.raises(UserError, match="no Ray answered"):
+        _sessions(strand, gone)
+    _sessions(strand, gone)
+    assert len(began) == 4 and core.ending == "error"
+    assert "Ray did not start 2 times: " in core.notes[-1] and "no Ray answered" in core.notes[-1]
+
+
+def test_whatever_breaks_a_search_off_is_said_and_what_was_found_is_kept(tmp_path):
+    core = Simulation(tmp_path / "run", "50trials", slots=1).core
+    core.on_start(core.next().number)
+    core.on_report(0, {"kind": "epoch", "epoch": 1, "validation": 0.5})
+    with _keeping(core._studies.storage, core):
+        raise OSError(5, "Input/output error", "metrics.csv")
+    state = core.finish()
+    assert state["stopped"] == "error" and not state["ended"] and core.live == 0
+    assert any("Input/output error: 'metrics.csv'" in note for note in state["notes"])
+    assert "Traceback" in core.run.log_file.read_text()
+    (open_still,) = [r for r in core._studies.records("coarse") if r.running]
+    assert open_still.number == 0, "a resume goes on with it"
+    with pytest.raises(UserError), _keeping(core._studies.storage, core):
+        raise UserError("what the user wrote")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...data import ImageData
+from ...errors import UserError, words_of
 from ..core import Core
 from ..faults import last_line, outlive
 from ..placement import Placement
@@ -57,16 +58,27 @@ def execute(
 
 
 def _sessions(strand: Strand, session: Callable[[], None]) -> None:
-    """One Ray after the other, until one comes to its end or it is not worth another."""
+    """One Ray after the other, until one comes to its end or it is not worth another.
+
+    What keeps the first one from starting is the user's to know at once; of a later one, the
+    search ends with it, and keeps what it has found.
+    """
+    first = True
     with contextlib.suppress(Left):
         while True:
             try:
                 session()
                 return
             except RayDied as death:
-                with strand.core() as core:
-                    if not outlive(core, str(death), death.hungry, begun=death.begun):
-                        return
+                died = death
+            except (UserError, OSError) as error:
+                if first:
+                    raise
+                died = RayDied(words_of(error), begun=False)
+            first = False
+            with strand.core() as core:
+                if not outlive(core, str(died), died.hungry, begun=died.begun):
+                    return
 
 
 def _fit(tuner: Any, workers: Workers) -> None:
@@ -96,8 +108,10 @@ def _session(
     """The life of one Ray. Raises RayDied at an end before its time."""
     folder = strand.folder = tempfile.mkdtemp(prefix=f"nas-{os.getpid()}-", dir=parent)
     with strand.core() as core:
-        run = core.run
+        run, again = core.run, core.faults.ray is not None
     strand.begins()
+    if again and placement.address:
+        survey(placement.address)  # Ray would wait for two minutes, then end this process
     workers = Workers(run.path)
     try:
         with running(strand, folder, data, placement), contextlib.suppress(Over):

@@ -1,7 +1,8 @@
 """Whether Ray and its workers are alive, and what a dead one died of.
 
-Ray takes its driver along: 14 s after its raylet died, 60 s after its GCS, the driver's process
-ends without a word, with exit code 0 (Ray 2.60). So both are looked at ten times a second.
+Ray takes its driver along: 14 s after its raylet died, and some time after its GCS (see
+`environment`), the driver's process ends without a word of ours (Ray 2.60). So both are looked at
+ten times a second. Whether they answer is looked at in `pulse`.
 """
 
 from __future__ import annotations
