@@ -132,7 +132,7 @@ SPACES: dict[str, tuple[str | bytes, str]] = {
     "log range below zero": (GOOD + "recipe: {lr: !log [-1, 1]}\n", r":5: recipe.lr has low -1; a logarithmic range begins above 0"),
     "refused by the recipe": (GOOD + "recipe: {epochs: 0}\n", r":5: recipe.epochs is 0, which must be a whole number of at least 1"),
     "huge repeat": (GOOD.replace("kernel: 3", "kernel: 3, repeat: !int [1, 1000000]"), r":2: network.a.repeat has the end 1000000, which must be a whole number of at least 1 and at most 1000"),
-    "huge default": (GOOD.replace("!choice [8, 16]", "!int [8, 1000000000]"), r"the default network has [\d,]+ parameters and takes [\d.]+ GiB to train, more than the .* of this machine.s cpu; make the defaults"),
+    "huge default": (GOOD.replace("!choice [8, 16]", "!int [8, 1000000]") + "recipe: {batch_size: 65536}\n", r"the default network has [\d,]+ parameters and takes [\d.]+ GiB to train, more than the .* of this machine.s cpu; make the defaults"),
     "default over the limits": (GOOD + "limits: {macs: 1k}\n", r"the default network has macs [\d,]+, over limits.macs 1,000"),
     "strides too many": (GOOD.replace("kernel: 3", "kernel: 3, stride: 9, padding: valid"), r":2: row 'a' \(conv\): its input is 8x8, which stride 9 would bring under one pixel.*at least 9x9 fits, or take out a stride"),
     "no classifier": ("network:\n" + CONV, r":2: the network ends with 8x8x8, .*end it with the rows"),
