@@ -15,6 +15,7 @@ from ..units import Budget
 RESERVE_SHARE = 1 / 3  # of each bound, the most that full final trainings may keep back
 RESERVE_LEAST = 1 / 2  # of each bound, the most that even the smallest final training may
 CLOSING_SECONDS = 2.0  # of wall clock, kept for ending the workers (Ray takes 1.4 s)
+CLOSING_SHARE = 0.2  # of what the start took: on a busy machine the end is as slow
 SAFETY = 1.3  # the reserve, over the forecast of the finals: dearer ones, the reports under way
 MARGIN = 1.15  # what is left, over the forecast, for a final training to begin: it may be slower
 
@@ -47,8 +48,7 @@ class Ledger:
         starting_before: float = 0.0,
     ) -> None:
         self.budget = budget
-        wall = budget.wall_seconds
-        self._wall_bound = None if wall is None else max(wall - CLOSING_SECONDS, wall / 2)
+        self._wall_bound = self._bound(CLOSING_SECONDS)
         self.slots = slots
         self.rooms = [slots]  # trials at once, in the order of their changes
         self.devices_per_trial = devices_per_trial
@@ -204,8 +204,14 @@ class Ledger:
         """
         first, self._begun = not self._begun, True
         if first:
-            self.starting_seconds += self.wall_seconds - self._session
+            took = self.wall_seconds - self._session
+            self.starting_seconds += took
+            self._wall_bound = self._bound(max(CLOSING_SECONDS, CLOSING_SHARE * took))
         return first
+
+    def _bound(self, closing: float) -> float | None:
+        wall = self.budget.wall_seconds
+        return None if wall is None else max(wall - closing, wall / 2)
 
     def take_up(self, device_seconds: float, epochs: int, wall_seconds: float) -> None:
         """Count a trial of an earlier session; `wall_seconds`: the run's, when it was booked.

@@ -125,7 +125,7 @@ def place(name: str) -> int:
 
 
 def stated(value: Any) -> Any:
-    """`xK` as a number, which is wanted of the first row and of those within it."""
+    """`xK` as a number, which is wanted where no row before sets a width, and within such a row."""
     if isinstance(value, list):
         return [stated(inner) for inner in value]
     if not isinstance(value, dict):
@@ -138,7 +138,8 @@ def stated(value: Any) -> Any:
 
 def network(name: str, row: dict[str, Any], number: int | None = None) -> Any:
     before, after = PLACES[place(name) if number is None else number]
-    table = [*before, {"name": "sample", "op": name, **(row if before else stated(row))}, *after]
+    own = any("channels" in each for each in before)  # a width that is not the image's
+    table = [*before, {"name": "sample", "op": name, **(row if own else stated(row))}, *after]
     return parse(json.dumps({"name": "contract", "network": table}))
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.ledger import CLOSING_SECONDS, MARGIN, RESERVE_LEAST, FinalCost, Ledger
+from nas.search.ledger import CLOSING_SECONDS, MARGIN, RESERVE_LEAST, SAFETY, FinalCost, Ledger
 from nas.units import parse_budget
 
 
@@ -74,3 +74,20 @@ def test_the_reserve_never_takes_more_than_its_share(finals, budget, slots):
         if reach:
             setattr(book, name, type(getattr(book, name))(reach * (1 - RESERVE_LEAST) - 1))
     assert not book.time_is_up_for_search()
+
+
+@pytest.mark.parametrize(("start", "kept"), [(5.0, CLOSING_SECONDS), (30.0, 6.0)])
+def test_a_machine_that_starts_slowly_has_more_time_to_end(start, kept):
+    book = ledger("10min", now=start)
+    book.begin_search()
+    assert book.wall_left == pytest.approx(600 - kept - start)
+
+
+def test_what_running_trials_take_until_their_next_word_is_not_the_final_training_s():
+    book = ledger("1000gpu-h", slots=256)
+    book.reserve([FinalCost(300.0, 10)])
+    book.device_seconds = 1000 * 3600 - 300 * SAFETY - 1000
+    book.under_way(256, [2.0] * 256)
+    assert not book.search_over()
+    book.under_way(256, [5.0] * 256)
+    assert book.search_over() and book.time_is_up_for_search() and not book.spent()
