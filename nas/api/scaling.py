@@ -80,6 +80,7 @@ def plan(work: Scaling, *, trains: bool = True) -> dict[str, Any]:
         "macs": work.macs,
         "grid": [{**point._asdict(), "product": point.product, **_row(made)}
                  for point, made in grid if made.macs <= work.macs],
+        "grid_points": len(grid),
         "ratios": [{**phi, **_row(made)} for phi, made in ratios],
         "sizes": [{**phi, **_row(made)} for phi, made in sizes],
         "unfit": {"grid": grid_unfit, "ratios": ratios_unfit, "sizes": sizes_unfit},

@@ -27,8 +27,12 @@ def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
     for row in plan["grid"]:
         ratios = (row["alpha"], row["beta"], row["gamma"], row["product"])
         table.add_row(*(f"{value:.3g}" for value in ratios), *_figures(row))
+    fit, built = len(plan["grid"]), plan["grid_points"]
     note = f"alpha · beta² · gamma² = 2 ± 0.1, up to {show_amount(plan['macs'])} multiply-adds"
-    section(console, "Grid of phi = 1", table, note)
+    section(console, "Grid of phi = 1", table, f"{note}: {fit} of {built} points")
+    if fit == 1 < built:
+        said = "one point alone fits, so there is nothing to compare: a larger --macs lets more in"
+        console.print(Text.assemble(("Note ", "bold"), said), style="yellow")
     unfit = plan["unfit"]
     show_unfit(console, unfit["grid"])
     show_series(console, "With 1.2, 1.1, 1.15 (Tan and Le 2019, section 5.3)", plan["ratios"])
