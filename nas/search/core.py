@@ -237,6 +237,8 @@ class Core:
         known = [seconds for seconds in intervals if seconds]  # others have said nothing yet
         usual = statistics.fmean(known) if known else 0.0
         self.ledger.under_way(epochs, [seconds or usual for seconds in intervals])
+        if self.stopped is None:  # later slots are empty for want of work
+            self.ledger.measure_overhead()
 
     def _pay_from_now(self, live: Live) -> None:
         live.paid_until, live.blocked = self._working_seconds(), self.disk.blocked

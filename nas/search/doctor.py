@@ -34,6 +34,7 @@ from .recovery import (
 )
 from .run import open_studies
 from .stages import Stage
+from .storage import JOURNAL, shown
 from .study import Record, Studies
 from .table import Table
 
@@ -153,8 +154,9 @@ def _tables(
     records: list[Record], mend: bool,
 ) -> Iterator[Finding]:  # fmt: skip
     """trials.csv and stages.json: not there, not readable, or behind the study."""
-    if not records:
-        return  # killed before its first trial: there is nothing to tell
+    if not records:  # killed before its first trial, or all is lost
+        yield from _lost(run, request)
+        return
     table = Table(run, None)
     for record in records:
         if record.carried_from is not None:
@@ -176,6 +178,21 @@ def _tables(
             run.write_stages(state)
         done = "rebuilt from the study, its wall-clock time estimated"
         yield Finding("stages.json", what, done, holds=state)
+
+
+def _lost(run: RunDir, request: Request) -> Iterator[Finding]:
+    """The studies hold no trial, and trials.csv does: it is left as all that is known."""
+    try:
+        rows = run.trials()
+    except RunError:
+        return
+    if rows:
+        where = "study.journal" if request.storage == JOURNAL else shown(request.storage)
+        what = (
+            f"it holds no trial, and trials.csv lists {counted(len(rows), 'trial')}: its records "
+            "are lost; --resume would train them again, tables and exports are left as they are"
+        )
+        yield Finding(where, what, None)
 
 
 def _fault_of_trials(run: RunDir, table: Table) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ..units import counted, show_seconds
 from . import minimum
-from .ledger import RESERVE_SHARE, FinalCost, Ledger
+from .ledger import OVERHEAD_SECONDS, RESERVE_SHARE, FinalCost, Ledger
 
 STAGE = "final"
 # (candidates beside trial 0, seeds), the most wanted first
@@ -336,7 +336,7 @@ def _job(row: Row, seed_index: int, epoch_seconds: float) -> Job:
 
 
 def _seconds(epoch_seconds: float, epochs: int) -> float:
-    return minimum.TRIAL_SECONDS + epoch_seconds * epochs
+    return OVERHEAD_SECONDS + epoch_seconds * epochs
 
 
 def _key(row: Row) -> tuple[int, int]:

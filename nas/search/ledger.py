@@ -16,6 +16,8 @@ RESERVE_SHARE = 1 / 3  # of each bound, the most that full final trainings may k
 RESERVE_LEAST = 1 / 2  # of each bound, the most that even the smallest final training may
 CLOSING_SECONDS = 2.0  # of wall clock, kept for ending the workers (Ray takes 1.4 s)
 CLOSING_SHARE = 0.2  # of what the start took: on a busy machine the end is as slow
+OVERHEAD_SECONDS = 0.5  # that a training holds its slot beside its epochs, on a quiet machine
+MOST_OVERHEAD = 15.0
 SAFETY = 1.3  # the reserve, over the forecast of the finals: dearer ones, the reports under way
 MARGIN = 1.15  # what is left, over the forecast, for a final training to begin: it may be slower
 
@@ -58,6 +60,7 @@ class Ledger:
         self.trials = 0
         self.epochs = 0
         self.epochs_under_way = 0  # of the trials that run on: counted at their ends
+        self._overhead = 0.0  # of a training, beyond OVERHEAD_SECONDS
         self._to_come = 0.0, 0.0  # wall and device seconds to the next words of those that run
         self._session = wall_before
         self.starting_seconds = starting_before
@@ -233,6 +236,17 @@ class Ledger:
         self.epochs_under_way = epochs
         self._to_come = max(intervals, default=0.0), sum(intervals) * self.devices_per_trial
 
+    def measure_overhead(self) -> None:
+        """What a trial of the search holds its slot beside what it pays: its begin, its end, Ray.
+
+        It is no device time, but it is wall clock, and on a busy machine as long as the training.
+        """
+        if self._begun and self.trials:
+            held = self.slots * (self.wall_seconds - self.starting_seconds)
+            paid = self.device_seconds / self.devices_per_trial + self.waiting_seconds
+            overhead = (held - paid) / self.trials - OVERHEAD_SECONDS
+            self._overhead = min(max(0.0, overhead), MOST_OVERHEAD)
+
     def search_over(self) -> bool:
         """Nothing is left for the search but what the final training needs."""
         return self.search_share() >= 1.0 or self.time_is_up_for_search()
@@ -324,7 +338,7 @@ class Ledger:
         wall = 0.0
         for final in sorted(finals, key=lambda final: -final.seconds):
             slot = ends.index(min(ends))
-            ends[slot] += final.seconds
+            ends[slot] += final.seconds + self._overhead
             wall = max(wall, ends[slot])
         both = [*finals, *running]
         device = sum(final.seconds for final in both) * self.devices_per_trial

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..units import Budget, show_seconds
-from .ledger import CLOSING_SECONDS, RESERVE_LEAST, SAFETY, Ledger
+from .ledger import CLOSING_SECONDS, OVERHEAD_SECONDS, RESERVE_LEAST, SAFETY, Ledger
 
 STARTING_SECONDS = 8.0  # Ray and its workers, with torch in them: 5 to 8 s on two cores
-TRIAL_SECONDS = 0.5  # of a training on a warm worker, beside its epochs
 FEW_TRIALS = 6  # of trial 0's cost, below which a budget is called small
 SEARCHED = 4  # trials, trial 0 among them, from which one speaks of a search
 DEARER = 2.0  # than trial 0: what the candidate that is trained in full may cost
@@ -85,8 +84,8 @@ def smallest(
     """The least bound of each kind that `budget` has. `started`: wall seconds gone at the start
     of the first trial, where they were more than usual."""
     epoch = measured.epoch_seconds
-    trial = TRIAL_SECONDS + epoch * measured.coarse_epochs
-    final = TRIAL_SECONDS + epoch * measured.full_epochs
+    trial = OVERHEAD_SECONDS + epoch * measured.coarse_epochs
+    final = OVERHEAD_SECONDS + epoch * measured.full_epochs
     search = trial * (1 + (SEARCHED - 1) * DEARER)
     at_once = min(slots, SEARCHED)
     kept = final * SAFETY * (DEARER if slots > 1 else 1 + DEARER)

@@ -302,11 +302,16 @@ def assemble(
         space=space, studies=studies, ledger=ledger, table=table,
         price=price, seed=request.seed, log=run.log, memory=memory, first=first,
     )  # fmt: skip
-    return Core(
+    core = Core(
         run=run, studies=studies, proposer=proposer, ledger=ledger, table=table,
         clock=clock, seed=request.seed, disk=disk or Disk(run, clock=clock), memory=memory,
         faulty=Faults(request.retries, request.trial_timeout),
     )  # fmt: skip
+    # what a journal that lost its end forgot was spent all the same
+    ledger.device_seconds = max(
+        ledger.device_seconds, float(spent.get("spent_device_seconds", 0.0))
+    )
+    return core
 
 
 def _refresher(core: Core, view: View | None) -> Callable[[], None]:

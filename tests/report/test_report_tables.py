@@ -192,9 +192,10 @@ SURVEY = {
               "histogram": [0, 1, 500, 1000]}
         for key in ("params", "macs", "memory")
     },
-    "default": {"params": 812, "macs": 9000, "memory": 1,
+    "default": {"params": 812, "macs": 9000, "memory": 1, "resolution": [28, 28],
                 "decisions": {"network.a.channels": 8, "recipe.lr": 0.1}},
-    "smallest": {"params": 700, "macs": 9000, "memory": 1, "decisions": {"recipe.lr": 0.1}},
+    "smallest": {"params": 700, "macs": 9000, "memory": 1, "resolution": [28, 28],
+                 "decisions": {"recipe.lr": 0.1}},
     "largest": None,
 }  # fmt: skip
 

@@ -91,3 +91,21 @@ def test_what_running_trials_take_until_their_next_word_is_not_the_final_trainin
     assert not book.search_over()
     book.under_way(256, [5.0] * 256)
     assert book.search_over() and book.time_is_up_for_search() and not book.spent()
+
+
+def test_a_busy_machine_s_hand_overs_are_reserved_for_in_wall_clock_alone():
+    now = 0.0
+    book = Ledger(
+        parse_budget("10min,1gpu-h"), slots=2, devices_per_trial=1.0, clock=lambda: now, started=0.0
+    )
+    book.begin_search()
+    now, book.trials = 100.0, 20
+    book.charge(2 * 100.0 - 20 * 0.4)  # hand-overs as quick as ever
+    finals = [FinalCost(10.0, 12)] * 4
+    book.measure_overhead()
+    quick = book.shrink(finals)
+    book.device_seconds -= 20 * 4.0  # each took 4 s more
+    book.measure_overhead()
+    assert book.shrink(finals) < 0.75 * quick
+    book.reserve(finals)
+    assert book.reserved_device_seconds == pytest.approx(40 * SAFETY)

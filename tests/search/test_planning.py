@@ -66,6 +66,7 @@ def happening(machine, folder, budget, seed):
     simulation = Simulation(
         prepared.space, curve, budget=budget, folder=folder, gpus=2, strategy="random",
         epoch_seconds=pace, price=lambda network: planning._price(network, prepared), seed=seed,
+        interval=planning.PAUSE_SECONDS,
     )  # fmt: skip
     simulation.clock.now = STARTING
     return simulation, simulation.go()

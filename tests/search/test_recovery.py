@@ -216,6 +216,16 @@ def test_what_cannot_be_mended_is_said(finished):
     assert found.plain()["state"] == "damaged"
 
 
+def test_an_empty_journal_beside_a_full_table_is_said_and_what_is_known_is_left(finished):
+    finished.run.journal.write_bytes(b"")
+    table = (finished.run.path / "trials.csv").read_bytes()
+    for _ in range(2):
+        found = doctor(finished.run.path)
+        assert not found.mended
+        assert "it holds no trial, and trials.csv lists" in found.findings[0].sentence
+    assert (finished.run.path / "trials.csv").read_bytes() == table
+
+
 def test_an_edited_space_is_not_mended(finished):
     (finished.run.path / "space.yaml").write_text(TEXT.replace("[8, 16, 32]", "[8, 16]"))
     found = doctor(finished.run.path)

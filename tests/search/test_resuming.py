@@ -105,6 +105,8 @@ def test_what_a_cut_journal_lost_of_an_ended_search_is_made_up_for(tmp_path, bud
     else:
         after = again.go()
     assert after["ended"] and unfinished(again.run, after) is None
+    spent = "spent_device_seconds"  # what was lost was paid for all the same
+    assert after["budget"][spent] >= before["budget"][spent]
     assert all(row["cause"] for row in again.table.rows.values())
     if records == 0:
         assert after["trials"] == before["trials"] and after["finalists"] == before["finalists"]
