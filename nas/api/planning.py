@@ -45,7 +45,7 @@ RAY_SECONDS = 3.5  # of Ray's start, beside that of the workers' Python
 EXPORT_SECONDS = 1.0
 MEMORY = "/dev/shm"  # a folder in memory, on Linux
 PAUSES = 8  # of a simulated epoch of the default network, at the most
-CHANCE = 1.5  # how much of a simulated result is chance, to 1 of the network's size
+CHANCE = 1.75  # how much of a simulated result is chance, to 1 of the network's size
 
 
 @dataclass(frozen=True)
