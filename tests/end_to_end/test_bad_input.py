@@ -102,7 +102,7 @@ CONSTANTS = {
     "no path": ("=3", r"--set '=3' must be PATH=VALUE"),
     "no value": ("recipe.lr=", r"--set 'recipe.lr=' must be PATH=VALUE"),
     "unknown section": ("recpie.epochs=3", r"--set recpie.epochs: unknown path; did you mean 'recipe.epochs'\?"),
-    "unknown recipe key": ("recipe.epoch=3", r"--set recipe.epoch=3: .*tiny.yaml:\d+: unknown recipe key 'epoch'; did you mean 'epochs'\?"),
+    "unknown recipe key": ("recipe.epoch=3", r"--set recipe.epoch=3: unknown recipe key 'epoch'; did you mean 'epochs'\?"),
     "unknown row": ("network.conv9.channels=8", r"--set network.conv9.channels: unknown path; did you mean 'network.conv\d.channels'\?"),
     "unknown key of a row": ("network.conv1.chanels=8", r"tiny.yaml:\d+: network.conv1: conv takes no 'chanels'; did you mean 'channels'\?"),
     "refused by the recipe": ("recipe.lr=-1", r"--set recipe.lr=-1: .*recipe.lr is -1, which must be a number above 0"),
