@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,47 @@ def kill(victim: str, driver: int, run: Path) -> None:
     name = victim.removeprefix("stopped ")
     (pid,) = [int(line.split()[0]) for line in children if f"/{name} " in line]
     os.kill(pid, signal.SIGKILL if name == victim else signal.SIGSTOP)
+
+
+SIGNS = """
+import os, sys
+from pathlib import Path
+from torch import nn
+from nas.models import operator
+
+
+@operator("signs")
+class Signs(nn.Module):
+    def __init__(self, in_channels: int):
+        super().__init__()
+
+    def forward(self, x):
+        if not x.is_meta and "ray" in sys.modules:
+            (Path(os.environ["SIGNS"]) / str(os.getpid())).touch()
+        return x
+"""
+
+
+@pytest.mark.slow
+def test_the_final_training_begins_on_the_workers_that_are_there(nas, tmp_path, monkeypatch):
+    """Its trainings come at once, when nothing has waited for a worker any more."""
+    (tmp_path / "signs.py").write_text(SIGNS)
+    space = SPACE.replace(
+        "own_faulty, name: cell, fault: !choice [none, FAULTS], units: UNITS", "signs"
+    )
+    (tmp_path / "faulty.yaml").write_text(space.replace("lr: 0.05", "lr: !log [0.01, 0.1]"))
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    monkeypatch.setenv("SIGNS", str(pids))
+    done = nas(
+        "search", "--space", "faulty.yaml", "--plugin", "signs.py", "--data", "digits",
+        "--run-dir", "run", "--json", "--budget", "30s", "--trials-at-once", "2",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    finals = [row for row in rows(tmp_path / "run").values() if row["stage"] == "final"]
+    assert len(finals) >= 4
+    log = (tmp_path / "run" / "log.txt").read_text().splitlines()
+    began = next(line for line in log if "the final training begins" in line)
+    time_of = datetime.strptime(began[:19], "%Y-%m-%d %H:%M:%S")
+    last = [datetime.fromtimestamp(file.stat().st_mtime) for file in pids.iterdir()]
+    assert len(last) == 2 and min(last) > time_of + timedelta(seconds=1)

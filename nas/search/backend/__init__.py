@@ -26,6 +26,7 @@ from .address import check_address as check_address
 from .address import survey as survey
 from .cluster import running, short_temporary_folder, sweep
 from .health import SHORT_OF_MEMORY, RayDied, Workers, dead_part, hush
+from .idle import Idle
 from .measuring import settled_there as settled_there
 from .signals import signals
 from .strand import Left, Strand
@@ -112,10 +113,11 @@ def _session(
     strand.begins()
     if again and placement.address:
         survey(placement.address)  # Ray would wait for two minutes, then end this process
-    workers = Workers(run.path)
+    workers, idle = Workers(run.path), Idle(placement.trials_at_once)
     try:
-        with running(strand, folder, data, placement), contextlib.suppress(Over):
-            _fit(tuner(strand, run, data, placement, refresh, say, folder, workers), workers)
+        with running(strand, folder, data, placement), contextlib.suppress(Over), idle.kept():
+            fit = tuner(strand, run, data, placement, refresh, say, folder, workers, idle)
+            _fit(fit, workers)
     finally:
         workers.forget()
         shutil.rmtree(folder, ignore_errors=True)

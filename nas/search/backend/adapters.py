@@ -24,6 +24,7 @@ from ..placement import Placement
 from ..trainable import PAUSE_SECONDS, Worker
 from ..work import Ask, Signal
 from .health import RayDied, Workers, dead_part, ours
+from .idle import Idle
 from .mirror import Mirror, start_keeper
 from .nodes import Nodes
 from .pulse import Node
@@ -42,6 +43,7 @@ def tuner(
     say: Callable[[str], None],
     folder: str,
     workers: Workers,
+    idle: Idle,
 ) -> tune.Tuner:
     nodes = Nodes(placement) if placement.address else None
     needs = {"cpu": float(placement.cpus_per_trial)}
@@ -72,7 +74,7 @@ def tuner(
             name="tune",
             storage_path=os.path.join(folder, "tune"),
             verbose=0,
-            callbacks=[_Callback(strand, refresh, say, nodes, workers)],
+            callbacks=[_Callback(strand, refresh, say, nodes, workers, idle)],
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
@@ -232,9 +234,10 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
         say: Callable[[str], None],
         nodes: Nodes | None,
         workers: Workers,
+        idle: Idle,
     ) -> None:
         self._strand, self._refresh, self._say = strand, refresh, say
-        self._nodes, self._workers = nodes, workers
+        self._nodes, self._workers, self._idle = nodes, workers, idle
         self._waiting = None if nodes is None else Waiting()
         self._node = Node() if nodes is None else None
 
@@ -248,6 +251,8 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
     @_guarded
     def on_trial_error(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
         _look_at_ray()
+        if self._nodes is not None:
+            self._idle.distrust()  # before the next trial is placed
         cause, error = self._workers.died(_number(trial), _told(trial))
         with self._strand.core() as core:
             core.on_death(_number(trial), error, cause)
@@ -270,6 +275,7 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
         with self._strand.core() as core:
             if change is not None:
                 change.tell(core, self._say)
+                self._idle.distrust()
             self._refresh()
             if core.over or (self._waiting is not None and self._waiting.look(core, trials)):
                 raise Over
