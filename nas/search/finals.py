@@ -16,6 +16,7 @@ STAGE = "final"
 # (candidates beside trial 0, seeds), the most wanted first
 PLANS = ((3, 3), (3, 2), (2, 3), (2, 2), (1, 3), (1, 2), (2, 1), (1, 1))
 MOST_CANDIDATES = max(candidates for candidates, _ in PLANS)
+MOST_TRAININGS = max((candidates + 1) * seeds for candidates, seeds in PLANS)
 SMALLEST_UNTIMED = (1, 2)  # without a clock there are two seeds: a spread can be shown
 UNTIMED_SHARE = 1 / 2  # of what the search cost, for finals under a budget without time
 BROKEN = ("exploded", "nan", "out_of_memory", "failed")

@@ -33,6 +33,15 @@ def test_one_is_kept_for_every_slot_though_no_trial_waits(cache):
     assert not cache.has_cached_object(KEY) and cache.num_cached_objects == 0
 
 
+def test_no_more_than_the_final_training_can_use():
+    with Idle(256).kept():
+        cache = tune_controller._ObjectCache(may_keep_one=True)
+    kept = sum(cache.cache_object(KEY, worker) for worker in range(256))
+    assert kept == 12
+    cache.increase_max(KEY, by=20)  # so many trials wait for a worker
+    assert sum(cache.cache_object(KEY, worker) for worker in range(256, 512)) == 8
+
+
 def test_none_is_used_once_a_node_may_be_gone(cache, idle):
     cache.cache_object(KEY, "a")
     idle.distrust()

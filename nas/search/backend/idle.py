@@ -15,12 +15,16 @@ from typing import Any
 from ray.tune.execution import tune_controller
 from ray.tune.utils.object_cache import _ObjectCache
 
+from ..finals import MOST_TRAININGS
+
 
 class Idle:
-    """The idle workers of one fit; at most `slots` of them are kept."""
+    """The idle workers of one fit: as many are kept as the final training can use, at most
+    `slots`. In a cluster others may want the rest.
+    """
 
     def __init__(self, slots: int) -> None:
-        self.slots = slots
+        self.kept_most = min(slots, MOST_TRAININGS)
         self.distrusted = False
 
     def distrust(self) -> None:
@@ -39,7 +43,7 @@ class Idle:
 
 
 class _Cache(_ObjectCache):  # type: ignore[misc]
-    """Tune's cache with room for all slots; the key is what a trial needs, the same for all."""
+    """Tune's cache with more room; the key is what a trial needs, the same for all."""
 
     def __init__(self, idle: Idle) -> None:
         super().__init__(may_keep_one=True)
@@ -49,7 +53,8 @@ class _Cache(_ObjectCache):  # type: ignore[misc]
         return not self._idle.distrusted and bool(super().has_cached_object(key))
 
     def cache_object(self, key: Any, obj: Any) -> bool:
-        if self._idle.distrusted or self._num_cached_objects >= self._idle.slots:
+        most = max(self._idle.kept_most, self._max_num_objects[key])
+        if self._idle.distrusted or self._num_cached_objects >= most:
             return False
         self._cached_objects[key].append(obj)
         self._num_cached_objects += 1
