@@ -109,9 +109,12 @@ def test_full_at_a_random_point_nothing_is_half_written(start, nas, tmp_path, mo
     run, source = tmp_path / "run", random.Random(seed)
     process = start(*WORDS, "--budget", "20trials", "--json")
     wait(run, source.randrange(0, 12), process)
+    while not (journal := run / "study.journal").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
     driver = seed % 2 == 0
     who = [process.pid] if driver else workers(process.pid)
-    size = (run / "study.journal").stat().st_size + source.randrange(3000)
+    size = journal.stat().st_size + source.randrange(3000)
     limit(who, size if driver else source.randrange(100, 40_000))
     time.sleep(source.uniform(2, 8))
     check_whole(run)
