@@ -40,6 +40,7 @@ TABLE = sqlalchemy.Table(
     sqlalchemy.Column("token", sqlalchemy.String(64), nullable=False),
     sqlalchemy.Column("beat", sqlalchemy.BigInteger, nullable=False),
 )
+_at_work: set[str] = set()  # tokens of the runs that this process drives now
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def driving(
     assert found is not None
     try:
         own = _ourselves(run, request)
+        _at_work.add(own.token)
         try:
             taken_over = _take(found.engine, own, request, tell)
         except SQLAlchemyError as error:
@@ -94,6 +96,7 @@ def driving(
         finally:
             heart.stop()
     finally:
+        _at_work.discard(own.token)
         close(storage)
 
 
@@ -181,6 +184,8 @@ def _pulse(
     engine: sqlalchemy.Engine, own: Driver, other: Driver, tell: Callable[[str], None]
 ) -> str | None:
     """Whether the other one "beats"; None: it is dead; else what to say of taking over from it."""
+    if (other.machine, other.pid, other.started) == (own.machine, own.pid, own.started):
+        return "beats" if other.token in _at_work else None  # its server was gone at its end
     if other.machine == own.machine and own.started:
         return "beats" if started(other.pid) == other.started else None
     tell(

@@ -139,8 +139,8 @@ def test_a_dilated_kernel_counts_with_its_gaps() -> None:
         ("{op: conv, channels: 1000000000000000}", "channels are more than a layer may have"),
         ("{op: bottleneck, channels: 64, width: 2000000}", "2,000,000 channels are more than"),
         ("{op: transposed_conv, channels: 2000000}", "2,000,000 channels are more than"),
-        ("{op: conv, channels: 512}\n  - {op: conv, channels: x1000}\n"
-         "  - {op: conv, channels: x4}", "2,048,000 channels are more than"),
+        ("{op: conv, channels: 2}\n  - {op: conv, channels: x1000}\n"
+         "  - {op: conv, channels: x1000}", "2,000,000 channels are more than"),
         ("{repeat: 1000, rows: [{op: conv, channels: 4, repeat: 1000}]}",
          "the network has 1,000,002 repetitions of rows and layers, and may have 10,000: lower "
          "the repeats of row 'rows'"),

@@ -110,6 +110,15 @@ def test_a_process_of_this_machine_that_was_killed_is_followed_at_once(run, engi
             assert rows(engine)[0].pid == own.pid
 
 
+def test_so_is_a_search_of_this_process_whose_server_was_gone_at_its_end(run, engine, monkeypatch):
+    monkeypatch.setattr(drivers, "STALE_SECONDS", 3600.0)
+    own = drivers._ourselves(run, run.request)
+    ended = asdict(own) | {"token": "of the one before"}
+    write(engine, run, **ended)
+    with hold(run):
+        assert [row.token for row in rows(engine)] != [ended["token"]]
+
+
 def test_a_dead_host_is_followed_after_a_while_and_it_is_said(run, engine):
     write(engine, run)
     heard: list[str] = []

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -209,6 +210,19 @@ class _Scheduler(_Pickled, FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._strand, self._nodes, self._workers = strand, nodes, workers
         self._where: dict[int, str] = {}
+        self._newest: Any = None
+
+    def on_trial_add(self, _: object, trial: Any) -> None:
+        self._newest = trial
+
+    def choose_trial_to_run(self, _: object) -> Any:
+        """The newest, if it waits: a free worker is for it.
+
+        Tune would give it to the oldest, and end the worker that starts for that one: short
+        trials would never see a second worker. (It would also look through all trials each time.)
+        """
+        waits = self._newest is not None and self._newest.status == Trial.PENDING
+        return self._newest if waits else None
 
     @_guarded
     def on_trial_result(self, _: object, trial: Any, result: dict[str, Any]) -> str:
