@@ -6,6 +6,7 @@ import functools
 import os
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -155,6 +156,7 @@ class Raised(BaseException):
         self.error = error
 
 
+WORKER_SECONDS = 60.0  # that the start of a worker may take; a lost node's never comes up
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -210,19 +212,24 @@ class _Scheduler(_Pickled, FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._strand, self._nodes, self._workers = strand, nodes, workers
         self._where: dict[int, str] = {}
-        self._newest: Any = None
+        self._added: deque[tuple[Any, float]] = deque()  # and when
 
     def on_trial_add(self, _: object, trial: Any) -> None:
-        self._newest = trial
+        self._added.append((trial, time.monotonic()))
 
-    def choose_trial_to_run(self, _: object) -> Any:
-        """The newest, if it waits: a free worker is for it.
+    def choose_trial_to_run(self, __: object) -> Any:
+        """The newest that waits: a free worker is for it, unless another has waited too long.
 
         Tune would give it to the oldest, and end the worker that starts for that one: short
         trials would never see a second worker. (It would also look through all trials each time.)
         """
-        waits = self._newest is not None and self._newest.status == Trial.PENDING
-        return self._newest if waits else None
+        for end, drop in ((0, self._added.popleft), (-1, self._added.pop)):
+            while self._added and self._added[end][0].status != Trial.PENDING:
+                drop()
+        if not self._added:
+            return None
+        (oldest, since), (newest, _) = self._added[0], self._added[-1]
+        return oldest if time.monotonic() - since > WORKER_SECONDS else newest
 
     @_guarded
     def on_trial_result(self, _: object, trial: Any, result: dict[str, Any]) -> str:
@@ -265,8 +272,7 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
     @_guarded
     def on_trial_error(self, iteration: int, trials: object, trial: Any, **_: object) -> None:
         _look_at_ray()
-        if self._nodes is not None:
-            self._idle.distrust()  # before the next trial is placed
+        self._idle.distrust()  # before the next trial is placed
         cause, error = self._workers.died(_number(trial), _told(trial))
         with self._strand.core() as core:
             core.on_death(_number(trial), error, cause)

@@ -28,7 +28,7 @@ class Idle:
         self.distrusted = False
 
     def distrust(self) -> None:
-        """Use none of those at hand: a node may be gone, and a trial would die on its worker."""
+        """Use none of those at hand: one has died, maybe with its node, and a trial would, too."""
         self.distrusted = True
 
     @contextlib.contextmanager
