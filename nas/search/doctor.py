@@ -62,7 +62,7 @@ def examine(
             if mend:
                 held.enter_context(driving(run, request, say))
             studies = open_studies(run, mend=mend)
-            names = studies.names()
+            records = [record for name in studies.names() for record in studies.records(name)]
         except Driven:
             raise
         except NasError as error:
@@ -70,7 +70,6 @@ def examine(
             return
         yield from _environment(run, mend)
         yield from take_stock_of_trials(run, space, studies, mend=mend)
-        records = [record for name in names for record in studies.records(name)]
         own = [r for r in records if r.number is not None and r.carried_from is None]
         yield from _trials(run, space, own, mend)
         yield from _tables(run, request, space, studies, records, mend)

@@ -153,5 +153,34 @@ def test_a_look_over_finds_damage_and_no_torn_tail(journal):
         journal.write_bytes(content)
         look_over(journal)
     journal.write_bytes(whole.replace(b"\n{", b"\nx{", 1))
-    with pytest.raises(RunError, match=r"line 2 is no record.*put a copy of it back"):
+    with pytest.raises(RunError, match=r"study\.journal:2 is no record.*put a copy of it back"):
         look_over(journal)
+
+
+def altered(line, **values):
+    return json.dumps(json.loads(line) | values).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "said"),
+    [
+        (4, lambda line: b"garbage\n", r"journal:5 is no record of the search \('garbage'; 8 bytes"),
+        (4, lambda line: b"\0" * len(line), r"journal:5 is no record .*x00.* …; .*head -n 4"),
+        (4, lambda line: b"\xff" + line, r"journal:5 is no record .*no JSON"),
+        (4, lambda line: b"[1]\n", r"journal:5 is no record .*no JSON object"),
+        (4, lambda line: b"{}\n", r"journal:5 is no record .*not those of a record"),
+        (4, lambda line: altered(line, op_code=77), r"journal:5 is no record"),
+        (4, lambda line: altered(line, trial_id=7), r"journal:5 is no record .*trial is not there"),
+        # the next trial would take its number
+        (1, lambda line: b"", r"journal:2 is no record .*its trial is not there"),
+        (1, lambda line: altered(line, study_id=7), r"journal:2 is .*its study is not there"),
+    ],
+)
+def test_damage_in_the_middle_is_refused_by_its_line(journal, place, change, said):
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[place] = change(lines[place])
+    journal.write_bytes(b"".join(lines))
+    with pytest.raises(RunError, match=said):
+        open_journal(journal)
+    journal.write_bytes(b"".join(lines[:place]))  # the way out that it names
+    trials(journal)

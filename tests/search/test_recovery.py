@@ -213,7 +213,17 @@ def test_what_cannot_be_mended_is_said(finished):
     run.journal.write_bytes(b"".join([*lines[:5], b"garbage\n", *lines[6:]]))
     found = doctor(run.path)
     assert not found.mended and "cannot be mended" in found.findings[-1].sentence
+    assert "study.journal:6 is no record of the search ('garbage'" in found.findings[-1].what
     assert found.plain()["state"] == "damaged"
+
+
+def test_records_that_optuna_takes_and_we_cannot_read_are_no_traceback(finished):
+    journal = finished.run.journal
+    text = journal.read_text()
+    for damage in ('"plan":{"epochs"', '"plan":{"eqochs"'), ('"progress":{', '"progress":[],"x":{'):
+        journal.write_text(text.replace(*damage, 1))
+        found = doctor(finished.run.path)
+        assert not found.mended and "run.coarse cannot be read" in found.findings[-1].what
 
 
 def test_an_empty_journal_beside_a_full_table_is_said_and_what_is_known_is_left(finished):
