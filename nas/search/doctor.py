@@ -53,7 +53,7 @@ def examine(
 
     Exported networks are not looked at: `nas.api.doctor` does.
     """
-    yield from take_stock_of_files(run, mend=mend)
+    yield from take_stock_of_files(run, mend=mend, say=say)
     with contextlib.ExitStack() as held:
         try:
             request = run.request
@@ -61,7 +61,7 @@ def examine(
             space = _space(run, request)
             if mend:
                 held.enter_context(driving(run, request, say))
-            studies = open_studies(run, mend=mend)
+            studies = open_studies(run, mend=mend, say=say)
             records = [record for name in studies.names() for record in studies.records(name)]
         except Driven:
             raise

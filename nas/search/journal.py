@@ -16,22 +16,21 @@ LOOSE_SECONDS of it; the next wait, or `sync`, holds for all that came before.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage as JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.storages.journal._storage import JournalStorageReplayResult
 
 from ..errors import RunError
 from ..rundir import enduring, write_all
+from .journal_lock import KernelLock
 
 LOOSE_SECONDS = 1.0  # that a record may stand in the file before the disk is waited for
 MOST_QUOTED = 40  # characters of a line that is no record
@@ -45,40 +44,12 @@ class NoRecord(Exception):
         self.line = line
 
 
-class KernelLock(BaseJournalFileLock):
-    """An exclusive `flock` on a file beside the journal."""
-
-    def __init__(self, journal: Path) -> None:
-        self._path = f"{journal}.lock"
-        self._handle: int | None = None
-        self._depth = 0
-
-    def acquire(self) -> bool:
-        """Wait for the lock; the kernel frees it when its holder dies. Reentrant."""
-        self._depth += 1
-        if self._depth > 1:
-            return True
-        try:
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
-        except BaseException:
-            self.release()
-            raise
-        return True
-
-    def release(self) -> None:
-        self._depth -= 1
-        if self._depth == 0 and self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-
 class JournalFile(JournalFileBackend):
     """Optuna's file backend: records are written whole or not at all, and many at once."""
 
-    def __init__(self, path: Path) -> None:
-        self._kernel_lock = KernelLock(path)
-        super().__init__(str(path), lock_obj=self._kernel_lock)
+    def __init__(self, path: Path, lock: KernelLock) -> None:
+        self._kernel_lock = lock
+        super().__init__(str(path), lock_obj=lock)
         self._holding = False
         self._held: list[dict[str, Any]] = []
         self._written: int | None = None  # records in the file, known from the first read on
@@ -157,9 +128,7 @@ class JournalFile(JournalFileBackend):
         enduring(Path(self._file_path), lambda: self._append_whole(content, wait))
 
     def _append_whole(self, content: bytes, wait: bool) -> None:
-        self._kernel_lock.acquire()
-        handle = os.open(self._file_path, os.O_RDWR)
-        try:
+        with self._locked(), self._opened() as handle:
             end = os.lseek(handle, 0, os.SEEK_END)
             try:
                 write_all(handle, content)
@@ -172,9 +141,22 @@ class JournalFile(JournalFileBackend):
             if not wait:
                 self._loose_since = self._loose_since if self._loose else time.monotonic()
                 self._loose.append((end, content))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._kernel_lock.acquire()
+        try:
+            yield
+        finally:
+            self._kernel_lock.release()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        handle = os.open(self._file_path, os.O_RDWR)
+        try:
+            yield handle
         finally:
             os.close(handle)
-            self._kernel_lock.release()
 
     def _wait(self, handle: int) -> None:
         """Have the file on the disk. What a disk has refused once it may forget, and accept the
@@ -206,8 +188,9 @@ class Replay(JournalStorageReplayResult):
 class Journal(JournalStorage):
     """Optuna's storage on a JournalFile. Raises NoRecord."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = JournalFile(path)
+    def __init__(self, path: Path, lock: KernelLock | None = None) -> None:
+        self.lock = lock or KernelLock(path)
+        self._file = JournalFile(path, self.lock)
         super().__init__(self._file)
 
     def _sync_with_backend(self) -> None:
@@ -234,15 +217,19 @@ class Journal(JournalStorage):
         self._file.sync()
 
 
-def open_journal(path: Path, *, mend: bool = True) -> Journal:
-    """A storage on the journal file. `mend` cuts a torn tail off first (writers only).
+def open_journal(
+    path: Path, *, mend: bool = True, tell: Callable[[str], None] = lambda _: None
+) -> Journal:
+    """A storage on the journal file. `mend` cuts a torn tail off first (writers only); `tell`
+    hears what is waited for.
 
     Raises RunError where records are damaged further up: no crash does that.
     """
+    lock = KernelLock(path, tell)
     if mend:
-        mend_journal(path)
+        mend_journal(path, lock)
     try:
-        return Journal(path)
+        return Journal(path, lock)
     except NoRecord as found:
         raise _damaged(path, found.line, str(found)) from None
     except OSError as error:
@@ -276,13 +263,13 @@ def _damaged(path: Path, number: int, why: str) -> RunError:
     )
 
 
-def mend_journal(path: Path) -> int:
+def mend_journal(path: Path, lock: KernelLock | None = None) -> int:
     """Cut off what stands behind the last whole record; returns the bytes cut.
 
     A record is one line of JSON with its line feed. Only the tail is looked at: appending is
     the only thing that ever happens to the file.
     """
-    lock = KernelLock(path)
+    lock = lock or KernelLock(path)
     lock.acquire()
     try:
         with path.open("r+b") as file:

@@ -41,7 +41,7 @@ from .minimum import STARTING_SECONDS
 from .proposals import Price, Proposer
 from .recovery import Finding, take_stock_of_files, take_stock_of_trials, undone
 from .request import Prepared, parse_keep
-from .storage import JOURNAL, BaseStorage, close, open_storage, patient, shown
+from .storage import JOURNAL, BaseStorage, close, open_storage, shown, waiting
 from .strategies import STRATEGIES
 from .study import Studies
 from .table import Table
@@ -111,7 +111,7 @@ def _keeping(storage: BaseStorage, core: Core) -> Iterator[None]:
 
     What the user has to know, a NasError, is raised as it is, but for a storage lost for good.
     """
-    watched = patient(storage)
+    watched = waiting(storage)
     if watched is not None:
         watched.hurry = lambda: core.ending is not None
         watched.waited = core.disk.book
@@ -188,14 +188,22 @@ def environment(request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def open_studies(run: RunDir, *, mend: bool = True) -> Studies:
-    """The run's studies; without `mend` for looking only.
+def open_studies(
+    run: RunDir, *, mend: bool = True, say: Callable[[str], None] = lambda _: None
+) -> Studies:
+    """The run's studies; without `mend` for looking only. `say` and the log hear what is waited
+    for.
 
     Raises StorageError or RunError where they cannot be read, or are not this run's.
     """
     request = run.request
     make = STRATEGIES.get(request.strategy)
-    storage = open_storage(request.storage, run.journal, mend=mend, tell=run.log)
+
+    def tell(words: str) -> None:
+        run.log(words)
+        say(words)
+
+    storage = open_storage(request.storage, run.journal, mend=mend, tell=tell)
     claims.check_own(storage, run, request)
     prefix = claims.prefix(storage, run, request)
     owner = claims.owner(run, request)
@@ -220,8 +228,8 @@ def unfinished(run: RunDir, state: Mapping[str, Any]) -> Finding | None:
 
 def _mended(run: RunDir, space: Space | Architecture, say: Callable[[str], None]) -> Studies:
     """The studies, what an earlier session's death left being mended and said."""
-    found = list(take_stock_of_files(run))
-    studies = open_studies(run)
+    found = list(take_stock_of_files(run, say=say))
+    studies = open_studies(run, say=say)
     found += take_stock_of_trials(run, space, studies)
     for finding in found:
         _tell(run, say, finding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import zipfile
 from dataclasses import asdict, replace
@@ -220,8 +221,11 @@ def test_what_cannot_be_mended_is_said(finished):
 def test_records_that_optuna_takes_and_we_cannot_read_are_no_traceback(finished):
     journal = finished.run.journal
     text = journal.read_text()
-    for damage in ('"plan":{"epochs"', '"plan":{"eqochs"'), ('"progress":{', '"progress":[],"x":{'):
-        journal.write_text(text.replace(*damage, 1))
+    for damage in (
+        (r'"plan":{"epochs"', '"plan":{"epoch_s"'),
+        (r'"progress":{[^}]*}', '"progress":[1]'),
+    ):
+        journal.write_text(re.sub(*damage, text))
         found = doctor(finished.run.path)
         assert not found.mended and "run.coarse cannot be read" in found.findings[-1].what
 
