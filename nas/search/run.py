@@ -313,7 +313,7 @@ def assemble(
     core = Core(
         run=run, studies=studies, proposer=proposer, ledger=ledger, table=table,
         clock=clock, seed=request.seed, disk=disk or Disk(run, clock=clock), memory=memory,
-        faulty=Faults(request.retries, request.trial_timeout),
+        faulty=Faults(request.retries, request.trial_timeout, bool(request.ray_address)),
     )  # fmt: skip
     # what a journal that lost its end forgot was spent all the same
     ledger.device_seconds = max(
