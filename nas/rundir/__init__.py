@@ -11,6 +11,7 @@ from .files import PREVIOUS as PREVIOUS
 from .files import Patience as Patience
 from .files import checkpoint_fault as checkpoint_fault
 from .files import enduring as enduring
+from .files import file_limit as file_limit
 from .files import free_space as free_space
 from .files import is_full as is_full
 from .files import leftovers as leftovers

@@ -32,7 +32,7 @@ from ..units import parse_budget
 from . import claims, drivers, minimum, pilot, stages
 from .collection import short_collections
 from .core import Core
-from .disk import Disk
+from .disk import Disk, refuse_small_files
 from .faults import Faults
 from .ledger import Ledger
 from .machine import available_cpus, gpus_here, here
@@ -54,6 +54,7 @@ View = Callable[[Status], None]
 
 def create(prepared: Prepared, path: Path | None = None) -> RunDir:
     """The run's folder, whole before anything runs."""
+    refuse_small_files()
     request = prepared.request
     found = {**environment(request), "placement": prepared.placement.record()}
     return RunDir.create(claims.place(request, path), request, prepared.space.text, found)
