@@ -30,7 +30,7 @@ TRIAL_TIMEOUT = 600.0
 # A worker of our own Ray comes up in 4 s on two cores, and in some 50 where 25 others want them.
 FIRST_START = 240.0  # seconds that the first one of a session may take
 LEAST_START = 120.0  # the others, or
-SLOWER = 20.0  # times the slowest one so far
+SLOWER = 6.0  # times the slowest one so far
 START_TOLD = 30.0  # until it is said
 SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
 MOST_TOLD = 3  # kinds of failures in the summary

@@ -120,8 +120,8 @@ def wait_for_worker(core, clock, began):
 @pytest.mark.parametrize(
     ("start", "timeout", "cluster", "seconds"),
     [
-        (None, 60, False, 240), (0.1, 60, False, 120), (10, 600, False, 200),
-        (100, 600, False, 600), (10, 1800, False, 1800), (10, 60, True, 600),
+        (None, 60, False, 240), (0.1, 60, False, 120), (40, 600, False, 240),
+        (150, 600, False, 600), (10, 1800, False, 1800), (10, 60, True, 600),
     ],
 )  # fmt: skip
 def test_a_worker_that_does_not_come_up_is_waited_for_as_long_as_starts_take_here(
