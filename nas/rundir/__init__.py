@@ -22,6 +22,7 @@ from .files import write_bytes as write_bytes
 from .files import write_checkpoint as write_checkpoint
 from .files import write_text as write_text
 from .folder import CANDIDATES as CANDIDATES
+from .folder import LOST as LOST
 from .folder import REQUIRED as REQUIRED
 from .folder import STATE as STATE
 from .folder import TRIAL_COLUMNS as TRIAL_COLUMNS

@@ -13,6 +13,7 @@ import pytest
 
 from nas.api.doctor import doctor
 from nas.errors import RunError
+from nas.report.summary import summary
 from nas.rundir import CHECKPOINT, PREVIOUS, RunDir, lock, write_checkpoint
 from nas.search.recovery import take_stock_of_files, take_stock_of_trials
 from nas.search.run import open_studies
@@ -238,6 +239,47 @@ def test_an_empty_journal_beside_a_full_table_is_said_and_what_is_known_is_left(
         assert not found.mended
         assert "it holds no trial, and trials.csv lists" in found.findings[0].sentence
     assert (finished.run.path / "trials.csv").read_bytes() == table
+
+
+def test_a_lost_space_is_written_again_from_what_it_was_made_of(finished, tmp_path):
+    run, source = finished.run, tmp_path / "source.yaml"
+    whole = (run.path / "space.yaml").read_bytes()
+    source.write_bytes(whole)
+    run.write_request(replace(run.request, space=str(source)))
+    (run.path / "space.yaml").unlink()
+    with pytest.raises(RunError, match=r"has lost its space.yaml: .*: nas doctor "):
+        RunDir.open(run.path)
+    for dry_run in (True, False):
+        (finding,) = doctor(run.path, dry_run=dry_run).findings
+        assert "space.yaml: it is missing; written again" in finding.sentence
+    assert (run.path / "space.yaml").read_bytes() == whole
+    assert doctor(run.path).findings == ()
+    (run.path / "space.yaml").unlink()
+    source.write_bytes(whole.replace(b"[8, 16, 32]", b"[8, 16]"))
+    (finding,) = doctor(run.path).findings
+    assert finding.done is None and "is not what it was made of any more" in finding.what
+
+
+@pytest.mark.parametrize("name", ["request.yaml", "study.journal"])
+def test_what_stands_nowhere_else_is_asked_for(finished, name):
+    (finished.run.path / name).unlink()
+    with pytest.raises(RunError, match=rf"has lost its {name}: .*put it back from a copy"):
+        RunDir.open(finished.run.path)
+    if name == "study.journal":
+        found = doctor(finished.run.path)
+        assert not found.mended and "study.journal is missing: its trials" in found.findings[0].what
+        assert not finished.run.journal.exists()
+        assert summary(RunDir.open(finished.run.path, without=(name,)))["trials"]["total"] == 12
+
+
+@pytest.mark.parametrize("name", ["environment.json", "log.txt", "stages.json", "trials.csv"])
+def test_without_what_follows_from_the_rest_a_run_is_a_run(finished, name):
+    (finished.run.path / name).unlink()
+    RunDir.open(finished.run.path)
+    found = doctor(finished.run.path)
+    assert found.mended and [f.where for f in found.findings] == [name] * (name != "log.txt")
+    assert (finished.run.path / name).exists() or name == "log.txt"  # its next line makes it
+    assert doctor(finished.run.path).findings == ()
 
 
 def test_an_edited_space_is_not_mended(finished):
