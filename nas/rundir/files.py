@@ -158,10 +158,13 @@ def file_limit() -> int | None:
 
 
 def advice(error: OSError) -> str:
-    """What somebody can do who is not allowed to write here."""
+    """What somebody can do whose write failed so."""
     if error.errno == errno.EFBIG:
-        return f"files of this process may hold {file_limit()} bytes: ulimit -f unlimited"
-    return "free some space" if is_full(error) else "give yourself the right to"
+        return "have it allow larger files (ulimit -f unlimited)"
+    if is_full(error):
+        return "free some space"
+    forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return "give yourself the right to" if forbidden else "see what stands in the way"
 
 
 def free_space(path: Path) -> int:

@@ -34,7 +34,7 @@ LOST = {  # what to do where a run has lost one of its files, and cannot do with
     "put it back from a copy; best.yaml and trials/ can be used without it",
     "space.yaml": "have it written again: nas doctor {run}",
     "study.journal": "its trials stand nowhere else: put it back from a copy, or begin a new "
-    "search; best.yaml and trials/ can be used without it, and nas show {run} lists what was found",
+    "search; trials.csv, best.yaml and trials/ can be used without it",
 }
 TRIAL_COLUMNS = (
     "trial", "stage", "cause", "validation", "epochs", "epoch", "device_seconds",

@@ -254,12 +254,14 @@ def _damaged(path: Path, number: int, why: str) -> RunError:
         line = next(itertools.islice(file, number - 1, None), b"")
     text = repr(line.rstrip(b"\n").decode(errors="backslashreplace"))
     quoted = text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]} …"
-    kept = f"the {number - 1:,} lines before it" if number > 1 else "nothing"
+    kept = (
+        f"keep the {number - 1:,} lines before it (head -n {number - 1}) and have a resume train "
+        "again what stood behind"
+    )
     return RunError(
         f"{path}:{number} is no record of the search ({quoted}; {len(line):,} bytes, {why}): the "
         "file was changed after it was written, and what stood there is nowhere else; put a copy "
-        f"of it back, or keep {kept} (head -n {number - 1}) and have a resume train again what "
-        "stood behind"
+        f"of it back, or {kept if number > 1 else 'begin a new search'}"
     )
 
 
