@@ -161,10 +161,7 @@ def advice(error: OSError) -> str:
     """What somebody can do whose write failed so."""
     if error.errno == errno.EFBIG:
         return "have it allow larger files (ulimit -f unlimited)"
-    if is_full(error):
-        return "free some space"
-    forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-    return "give yourself the right to" if forbidden else "see what stands in the way"
+    return "free some space" if is_full(error) else "give yourself the right to"
 
 
 def free_space(path: Path) -> int:

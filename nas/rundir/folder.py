@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ..errors import RunError
-from .files import CHECKPOINT, advice, settle, write_bytes, write_text
+from .files import CHECKPOINT, advice, is_full, settle, write_bytes, write_text
 from .lock import Hold, hold, holder
 
 NEW = ".new-"  # what a run's folder is called while it is made
@@ -161,8 +161,9 @@ class RunDir:
             if made is not None:
                 shutil.rmtree(made, ignore_errors=True)
             raise RunError(
-                f"the run folder cannot be made in {parent} ({error.strerror}): {advice(error)}, "
-                "or name one elsewhere with --run-dir"
+                f"the run folder cannot be made in {parent} ({error.strerror}): "
+                f"{f'{advice(error)}, or ' if is_full(error) else ''}name one elsewhere with "
+                "--run-dir"
             ) from None
 
     @classmethod

@@ -292,7 +292,7 @@ RUNS = {
     "folder of another run": (f"{NEW} --run-dir runs/good", r"--run-dir runs/good holds a run already; .*go on with it: nas search --resume runs/good"),
     "folder of other files": (f"{NEW} --run-dir runs/other", r"--run-dir runs/other holds other files; name a folder that is empty"),
     "folder that is a file": (f"{NEW} --run-dir runs/file", r"--run-dir runs/file is no folder; name one that is new or empty"),
-    "folder in a file": (f"{NEW} --run-dir runs/file/x", r"the run folder cannot be made in .*runs/file \(.*\): .*name one elsewhere with --run-dir"),
+    "folder in a file": (f"{NEW} --run-dir runs/file/x", r"the run folder cannot be made in .*runs/file \(.*\): name one elsewhere with --run-dir"),
     "folder that cannot be made": (f"{NEW} --run-dir /proc/nas/x", r"the run folder cannot be made in /proc/nas"),
     "working folder": (f"{NEW} --run-dir .", r"--run-dir names the working folder itself; name a new one"),
     "folder without a name": (f"{NEW} --run-dir ''", r"--run-dir names the working folder itself"),

@@ -127,7 +127,7 @@ def request(plugins=()):
     [
         (errno.ENOSPC, "No space left on device.*free some space, or name one elsewhere"),
         (errno.EFBIG, "File too large.*ulimit -f unlimited"),
-        (errno.EACCES, "Permission denied.*give yourself the right to"),
+        (errno.EACCES, r"Permission denied\): name one elsewhere"),
     ],
 )
 def test_a_folder_is_made_whole_or_not_at_all(tmp_path, monkeypatch, code, words):
