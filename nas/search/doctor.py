@@ -228,15 +228,18 @@ def _lost(run: RunDir, request: Request) -> Iterator[Finding]:
     """The studies hold no trial, and trials.csv does: it is left as all that is known."""
     try:
         rows = run.trials()
+        told = f"trials.csv lists {counted(len(rows), 'trial')}"
     except RunError:
-        return
-    if rows:
-        where = "study.journal" if request.storage == JOURNAL else shown(request.storage)
-        what = (
-            f"it holds no trial, and trials.csv lists {counted(len(rows), 'trial')}: its records "
-            "are lost; --resume would train them again, tables and exports are left as they are"
-        )
-        yield Finding(where, what, None)
+        told = "trials.csv cannot be read"
+    else:
+        if not rows:
+            return
+    where = "study.journal" if request.storage == JOURNAL else shown(request.storage)
+    what = (
+        f"it holds no trial, and {told}: its records are lost; --resume would train them again, "
+        "tables and exports are left as they are"
+    )
+    yield Finding(where, what, None)
 
 
 def _fault_of_trials(run: RunDir, table: Table) -> str | None:

@@ -238,6 +238,9 @@ def test_an_empty_journal_beside_a_full_table_is_said_and_what_is_known_is_left(
         assert not found.mended
         assert "it holds no trial, and trials.csv lists" in found.findings[0].sentence
     assert (finished.run.path / "trials.csv").read_bytes() == table
+    (finished.run.path / "trials.csv").write_bytes(b"trial\0,stage\n1,x\n")
+    found = doctor(finished.run.path)
+    assert not found.mended and "and trials.csv cannot be read" in found.findings[0].sentence
 
 
 def test_a_lost_space_is_written_again_from_what_it_was_made_of(finished, tmp_path):
