@@ -54,7 +54,7 @@ def doctor(
     `say` hears at once what is waited for: whether another host that held the folder still lives.
     Raises RunError where the folder is no run, or another process uses it.
     """
-    run = RunDir.open(path)
+    run = RunDir.open(path, without=("space.yaml", "study.journal"))
     left = abandoned(run.path)
     with _looking(run) if dry_run else run.lock(say):
         found = _lock(left, run.taken_over)

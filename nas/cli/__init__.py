@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = _run(arguments)
     except NasError as error:  # one sentence and an exit code, no traceback
+        if getattr(error, "quiet", False):
+            sys.exit(error.exit_code)
         with contextlib.suppress(OSError):  # the terminal may have been closed
             print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
@@ -52,14 +54,21 @@ def check_interrupt() -> None:
 
 def _run(arguments: list[str] | None) -> int:
     from .commands import app
-    from .streams import result_alone
+    from .streams import open_all, output_lost, result_alone
     from .usage import UsageError, refusal
 
+    open_all()
     words = sys.argv[1:] if arguments is None else arguments
     try:
         # a plug-in may print wherever its code runs
         with result_alone("--json" in words and "--help" not in words):
             code = app(arguments, prog_name="nas", standalone_mode=False)
+        sys.stdout.flush()
     except UsageError as error:
         raise refusal(error) from None
+    except OSError as error:
+        lost = output_lost(error)
+        if lost is None:
+            raise
+        raise lost from None
     return code if isinstance(code, int) else 0

@@ -25,5 +25,5 @@ GpusPerTrial = Annotated[
 ]
 CpusPerTrial = Annotated[
     str | None,
-    typer.Option(metavar="N|auto", help="CPUs, and threads; an even share by default."),
+    typer.Option(metavar="N|auto", help="CPUs, and threads; an even share of all by default."),
 ]

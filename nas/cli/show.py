@@ -17,7 +17,7 @@ def show(
     from ..report.summary import summary
     from ..rundir import RunDir
 
-    found = summary(RunDir.open(run))
+    found = summary(RunDir.open(run, without=("space.yaml",)))
     if as_json:
         print_json(found)
         return

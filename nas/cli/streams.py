@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
+from ..errors import NasError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -34,6 +36,45 @@ def print_json(value: Any, file: TextIO | None = None) -> None:
     """One JSON object."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     print(text, file=file or _result or sys.stdout, flush=True)
+
+
+def open_all() -> None:
+    """Where a stream is closed (`>&-`), the next file that is opened would be in its place, and
+    would get what is printed."""
+    for handle, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                os.fstat(handle)
+                continue  # a caller's own doing
+            os.open(os.devnull, os.O_RDWR)  # takes the least number that is free
+            setattr(sys, name, os.fdopen(handle, "r" if name == "stdin" else "w", closefd=False))
+
+
+class OutputLost(NasError):
+    """What was asked for was done, and its words could not be written."""
+
+    def __init__(self, error: OSError) -> None:
+        self.quiet = error.errno in GONE  # nobody reads: `| head -1`
+        super().__init__(f"standard output cannot be written ({error.strerror})")
+
+
+def output_lost(error: OSError) -> OutputLost | None:
+    """The error as one of standard output; None where that is not at fault."""
+    if error.filename is not None:
+        return None
+    try:
+        print(flush=True)  # fails again
+    except OSError:
+        _drop(sys.stdout)
+        return OutputLost(error)
+    return None
+
+
+def _drop(stream: TextIO) -> None:
+    """What is buffered goes nowhere when the stream is closed, nor does all that comes."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class Lasting:
@@ -66,9 +107,7 @@ class Lasting:
         except OSError as error:
             if error.errno in GONE and not self.gone:
                 self.gone = True
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, self._stream.fileno())  # what is buffered goes there at the end
-                os.close(nowhere)
+                _drop(self._stream)
 
 
 @contextlib.contextmanager
@@ -125,13 +164,25 @@ def _kept() -> Iterator[TextIO]:
         return
     kept = os.dup(1)
     os.dup2(2, 1)
+    result = os.fdopen(os.dup(kept), "w", encoding=output.encoding, errors=output.errors)
     try:
-        with os.fdopen(os.dup(kept), "w", encoding=output.encoding, errors=output.errors) as result:
-            yield cast(TextIO, Lasting(result)) if isinstance(output, Lasting) else result
+        yield cast(TextIO, Lasting(result)) if isinstance(output, Lasting) else result
     finally:
+        lost = _closed(result)
         output.flush()
         os.dup2(kept, 1)
         os.close(kept)
+        if lost is not None:
+            raise OutputLost(lost) from None
+
+
+def _closed(stream: TextIO) -> OSError | None:
+    """Close it; what kept its last words from being written."""
+    try:
+        stream.close()
+    except OSError as error:
+        return error
+    return None
 
 
 def _is_the_process_s(output: TextIO) -> bool:

@@ -11,6 +11,7 @@ from .files import PREVIOUS as PREVIOUS
 from .files import Patience as Patience
 from .files import checkpoint_fault as checkpoint_fault
 from .files import enduring as enduring
+from .files import file_limit as file_limit
 from .files import free_space as free_space
 from .files import is_full as is_full
 from .files import leftovers as leftovers
@@ -21,6 +22,7 @@ from .files import write_bytes as write_bytes
 from .files import write_checkpoint as write_checkpoint
 from .files import write_text as write_text
 from .folder import CANDIDATES as CANDIDATES
+from .folder import LOST as LOST
 from .folder import REQUIRED as REQUIRED
 from .folder import STATE as STATE
 from .folder import TRIAL_COLUMNS as TRIAL_COLUMNS

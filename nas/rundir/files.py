@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import re
+import resource
 import shutil
 import tempfile
 import zipfile
@@ -148,6 +149,19 @@ def patient(patience: Patience | None) -> Iterator[None]:
 def is_full(error: OSError) -> bool:
     """Whether a write failed for want of space."""
     return error.errno in FULL
+
+
+def file_limit() -> int | None:
+    """The most bytes that a file of this process may have; None: as many as fit."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def advice(error: OSError) -> str:
+    """What somebody can do whose write failed so."""
+    if error.errno == errno.EFBIG:
+        return "have it allow larger files (ulimit -f unlimited)"
+    return "free some space" if is_full(error) else "give yourself the right to"
 
 
 def free_space(path: Path) -> int:

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import date
 from pathlib import Path
@@ -21,14 +21,21 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ..errors import RunError
-from .files import CHECKPOINT, settle, write_bytes, write_text
+from .files import CHECKPOINT, advice, is_full, settle, write_bytes, write_text
 from .lock import Hold, hold, holder
 
 NEW = ".new-"  # what a run's folder is called while it is made
 MOST_IN_A_FIELD = 2**31 - 1  # characters: older runs hold errors whole, however long
 NEW_SECONDS = 60.0  # the least age of a half-made one that is swept
 REBUILT = ("trials.csv", "stages.json")  # from the study, by `nas doctor`
-REQUIRED = ("request.yaml", "space.yaml", "environment.json")
+REQUIRED = ("request.yaml", "space.yaml")
+LOST = {  # what to do where a run has lost one of its files, and cannot do without
+    "request.yaml": "what was asked stands nowhere else (environment.json holds the command line): "
+    "put it back from a copy; best.yaml and trials/ can be used without it",
+    "space.yaml": "have it written again: nas doctor {run}",
+    "study.journal": "its trials stand nowhere else: put it back from a copy, or begin a new "
+    "search; trials.csv, best.yaml and trials/ can be used without it",
+}
 TRIAL_COLUMNS = (
     "trial", "stage", "cause", "validation", "epochs", "epoch", "device_seconds",
     "params", "macs", "seed", "candidate", "error",
@@ -154,13 +161,15 @@ class RunDir:
             if made is not None:
                 shutil.rmtree(made, ignore_errors=True)
             raise RunError(
-                f"the run folder cannot be made in {parent} ({error.strerror}): name one elsewhere "
-                "with --run-dir"
+                f"the run folder cannot be made in {parent} ({error.strerror}): "
+                f"{f'{advice(error)}, or ' if is_full(error) else ''}name one elsewhere with "
+                "--run-dir"
             ) from None
 
     @classmethod
-    def open(cls, path: str | Path) -> RunDir:
-        """An existing run. Raises RunError where the folder is none, and says what is missing."""
+    def open(cls, path: str | Path, *, without: Container[str] = ()) -> RunDir:
+        """An existing run. Raises RunError where the folder is none, or has lost a file, and says
+        what to do; `without`: files that it may have lost."""
         folder = Path(path)
         if not folder.is_dir() and (Path("runs") / folder).is_dir():
             folder = Path("runs") / folder
@@ -171,8 +180,11 @@ class RunDir:
         own = missing or cls(folder).request.storage == "journal"
         if own and not (folder / "study.journal").is_file():
             missing.append("study.journal")
-        if missing:
+        if not any((folder / name).is_file() for name in (*LOST, *REBUILT)):
             raise RunError(f"{path} is no run: it has no {', '.join(missing)}; see `nas runs`")
+        for name in missing:
+            if name not in without:
+                raise RunError(f"{path} has lost its {name}: {LOST[name].format(run=path)}")
         return cls(folder)
 
     @property

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..errors import RunError
+from .files import advice
 
 NAME = ".lock"
 BEAT_SECONDS = 3.0
@@ -253,6 +254,5 @@ def _in_use(folder: Path, by: Holder | None) -> RunError:
 
 def _unwritable(folder: Path, error: OSError) -> RunError:
     return RunError(
-        f"{folder} cannot be written ({error.strerror}): give yourself the right to, or copy the "
-        "folder"
+        f"{folder} cannot be written ({error.strerror}): {advice(error)}, or copy the folder"
     )

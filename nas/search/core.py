@@ -103,7 +103,9 @@ class Core:
             self._remember()
         if live := self._live.get(number):
             self._pay_from_now(live)
-            live.heard, live.started = self._clock(), True
+            now = self._clock()
+            self.faults.came_up(now - live.heard)
+            live.heard, live.started = now, True
 
     def on_report(self, number: int, report: Mapping[str, Any]) -> bool:
         """An epoch's figures, a pause within one, or a fault; True: the trial is to stop."""
@@ -168,6 +170,10 @@ class Core:
     def overdue(self) -> list[int]:
         """Trials whose workers have given no sign of life for too long."""
         return self.faults.overdue(self._live.values(), self._clock())
+
+    def slow_start(self) -> str | None:
+        """What to say of a trial that has waited long for its worker, once."""
+        return self.faults.slow_start(self._live.values(), self._clock())
 
     def interrupt(self, why: str = "interrupted") -> None:
         """No new trials; running ones stop at their next report and stay resumable."""

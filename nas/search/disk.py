@@ -14,13 +14,14 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import NasError
-from ..rundir import RunDir, free_space, patient
+from ..errors import NasError, UserError
+from ..rundir import RunDir, file_limit, free_space, patient
 from ..units import show_bytes, show_seconds
 
 WAIT_SECONDS = 600.0  # for space, before the search stops; the variable WAIT names another
 WAIT = "NAS_DISK_WAIT"
 LOOK_SECONDS = 1.0
+LEAST_FILE = 2**20  # bytes
 ENOUGH = 2**30  # bytes; a write that fails with so much free did not meet the disk's end
 
 
@@ -152,9 +153,22 @@ class Disk:
 
 def _room(path: Path) -> str:
     """What is free on the disk, and what else it is where that is enough."""
-    free = free_space(path)
+    free, limit = free_space(path), file_limit()
     more = "; a quota, or a limit on this process" if free > ENOUGH else ""
+    if limit is not None:
+        more = f"; files of this process may hold {show_bytes(limit)}, see ulimit -f"
     return f"{show_bytes(free)} free{more}"
+
+
+def refuse_small_files() -> None:
+    """Raises UserError where this process's files may not become as large as Ray's logs do: it
+    would hang."""
+    limit = file_limit()
+    if limit is not None and limit < LEAST_FILE:
+        raise UserError(
+            f"files of this process may hold {show_bytes(limit)} at most, and a search writes more "
+            f"than {show_bytes(LEAST_FILE)} into one: ulimit -f unlimited"
+        )
 
 
 def wait_seconds() -> float:

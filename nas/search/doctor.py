@@ -18,8 +18,16 @@ from ruamel.yaml.error import YAMLError
 
 from ..errors import NasError, RunError
 from ..plugins import load_plugins
-from ..rundir import CHECKPOINT, Request, RunDir, checkpoint_fault, write_bytes, write_text
-from ..space import Architecture, Space, fill, parse
+from ..rundir import (
+    CHECKPOINT,
+    LOST,
+    Request,
+    RunDir,
+    checkpoint_fault,
+    write_bytes,
+    write_text,
+)
+from ..space import Architecture, Space, fill, load, parse
 from ..train.recipe import Recipe
 from ..units import counted, parse_budget
 from . import finals, snapshots
@@ -53,16 +61,21 @@ def examine(
 
     Exported networks are not looked at: `nas.api.doctor` does.
     """
-    yield from take_stock_of_files(run, mend=mend)
+    yield from take_stock_of_files(run, mend=mend, say=say)
     with contextlib.ExitStack() as held:
         try:
             request = run.request
             load_plugins(run.plugins)
+            if request.storage == JOURNAL and not run.journal.is_file():
+                raise RunError(
+                    f"{run.journal} is missing: {LOST[run.journal.name].format(run=run.path)}"
+                )
+            yield from _lost_space(run, request, mend)
             space = _space(run, request)
             if mend:
                 held.enter_context(driving(run, request, say))
-            studies = open_studies(run, mend=mend)
-            names = studies.names()
+            studies = open_studies(run, mend=mend, say=say)
+            records = [record for name in studies.names() for record in studies.records(name)]
         except Driven:
             raise
         except NasError as error:
@@ -70,19 +83,50 @@ def examine(
             return
         yield from _environment(run, mend)
         yield from take_stock_of_trials(run, space, studies, mend=mend)
-        records = [record for name in names for record in studies.records(name)]
         own = [r for r in records if r.number is not None and r.carried_from is None]
         yield from _trials(run, space, own, mend)
         yield from _tables(run, request, space, studies, records, mend)
 
 
+def _lost_space(run: RunDir, request: Request, mend: bool) -> Iterator[Finding]:
+    """space.yaml is missing; the file that it was made of may be as it was."""
+    file = run.path / "space.yaml"
+    if file.exists():
+        return
+    text = _from_source(request)
+    if text is not None:
+        if mend:
+            write_text(file, text)
+        yield Finding(file.name, "it is missing", f"written again from {request.space}")
+
+
+def _from_source(request: Request) -> str | None:
+    try:
+        text = load(request.space, constants=request.constants).text
+    except (NasError, OSError, ValueError):
+        return None
+    return text if _digest(text.encode()) == request.space_digest else None
+
+
 def _space(run: RunDir, request: Request) -> Space | Architecture:
     file = run.path / "space.yaml"
-    if hashlib.sha256(file.read_bytes()).hexdigest() != request.space_digest:
+    if not file.exists():
+        text = _from_source(request)
+        if text is None:
+            raise RunError(
+                f"{file} is missing, and {request.space} is not what it was made of any more: put "
+                "one of them back as it was"
+            )
+        return parse(text, path=str(file))
+    if _digest(file.read_bytes()) != request.space_digest:
         raise RunError(
             f"{file} was edited since the run began: put it back, or start a new search with it"
         )
     return parse(run.space_text, path=str(file))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _environment(run: RunDir, mend: bool) -> Iterator[Finding]:
@@ -184,15 +228,18 @@ def _lost(run: RunDir, request: Request) -> Iterator[Finding]:
     """The studies hold no trial, and trials.csv does: it is left as all that is known."""
     try:
         rows = run.trials()
+        told = f"trials.csv lists {counted(len(rows), 'trial')}"
     except RunError:
-        return
-    if rows:
-        where = "study.journal" if request.storage == JOURNAL else shown(request.storage)
-        what = (
-            f"it holds no trial, and trials.csv lists {counted(len(rows), 'trial')}: its records "
-            "are lost; --resume would train them again, tables and exports are left as they are"
-        )
-        yield Finding(where, what, None)
+        told = "trials.csv cannot be read"
+    else:
+        if not rows:
+            return
+    where = "study.journal" if request.storage == JOURNAL else shown(request.storage)
+    what = (
+        f"it holds no trial, and {told}: its records are lost; --resume would train them again, "
+        "tables and exports are left as they are"
+    )
+    yield Finding(where, what, None)
 
 
 def _fault_of_trials(run: RunDir, table: Table) -> str | None:

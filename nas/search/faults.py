@@ -27,6 +27,11 @@ RETRIES = 2  # of a trial whose worker died
 # silence of a sound one is its start: the network is built, the data move to the device, the
 # first batches are compiled for it.
 TRIAL_TIMEOUT = 600.0
+# A worker of our own Ray comes up in 4 s on two cores, and in some 50 where 25 others want them.
+FIRST_START = 240.0  # seconds that the first one of a session may take
+LEAST_START = 120.0  # the others, or
+SLOWER = 6.0  # times the slowest one so far
+START_TOLD = 30.0  # until it is said
 SAME_FAILURES = 3  # in a row, of different candidates: the code is broken, not the candidates
 MOST_TOLD = 3  # kinds of failures in the summary
 WENT_ON, BEGAN_AGAIN, GIVEN_UP = (  # what becomes of a trial whose worker died
@@ -57,6 +62,7 @@ class Faults:
 
     retries: int = RETRIES
     timeout: float = TRIAL_TIMEOUT
+    cluster: bool = False  # its workers wait for room, which others may use
     deaths: int = 0  # of workers
     restarts: int = 0  # of Ray
     lost: list[str] = field(default_factory=list)  # nodes of the cluster
@@ -65,6 +71,8 @@ class Faults:
     _fruitless: int = 0
     _epochs: int = -1
     _looked: float | None = None
+    _slowest: float | None = None  # start of a worker
+    _told: set[int] = field(default_factory=set)  # trials whose workers were slow to start
     _alike: dict[str, str] = field(default_factory=dict)  # digest -> likeness of its failure
     _fates: dict[int, str] = field(default_factory=dict)  # of trials whose workers died
     _said: Counter[str] = field(default_factory=Counter)  # by the last line
@@ -93,7 +101,8 @@ class Faults:
 
         A driver that was itself asleep (suspended, Ctrl-Z) gives everyone the time anew.
         """
-        asleep = self._looked is not None and now - self._looked > self.timeout / 2
+        least = min(self.timeout, self.start_timeout)
+        asleep = self._looked is not None and now - self._looked > least / 2
         self._looked = now
         late = []
         for live in lives:
@@ -106,7 +115,32 @@ class Faults:
     @property
     def start_timeout(self) -> float:
         """Seconds that a worker may take to come up: no candidate runs in it yet."""
-        return max(self.timeout, TRIAL_TIMEOUT)
+        most = max(self.timeout, TRIAL_TIMEOUT)
+        if self.cluster or self.timeout > TRIAL_TIMEOUT:  # a plug-in may take its time to load
+            return most
+        if self._slowest is None:
+            return FIRST_START
+        return min(max(LEAST_START, SLOWER * self._slowest), most)
+
+    def came_up(self, seconds: float) -> None:
+        """A trial got its worker: a new one, or one that was there."""
+        self._slowest = max(seconds, self._slowest or 0.0)
+
+    def slow_start(self, lives: Iterable[Live], now: float) -> str | None:
+        """What to say of a trial that waits for its worker; None: nothing new."""
+        for live in lives:
+            number, waited = live.ask.number, now - live.heard
+            if not live.started and waited > START_TOLD and number not in self._told:
+                self._told.add(number)
+                return (
+                    f"no worker has come up for trial {number} in {show_seconds(waited)}; it is "
+                    f"waited for up to {show_seconds(self.start_timeout)}"
+                )
+        return None
+
+    def no_worker(self, number: int) -> str:
+        """What Ray died of, where a worker does not come up."""
+        return f"no worker came up for trial {number} in {show_seconds(self.start_timeout)}"
 
     def silence(self) -> str:
         """The cause of a hung worker's end."""

@@ -16,58 +16,40 @@ LOOSE_SECONDS of it; the next wait, or `sync`, holds for all that came before.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import itertools
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage as JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.storages.journal._storage import JournalStorageReplayResult
 
 from ..errors import RunError
 from ..rundir import enduring, write_all
+from .journal_lock import KernelLock
 
 LOOSE_SECONDS = 1.0  # that a record may stand in the file before the disk is waited for
+MOST_QUOTED = 40  # characters of a line that is no record
 
 
-class KernelLock(BaseJournalFileLock):
-    """An exclusive `flock` on a file beside the journal."""
+class NoRecord(Exception):
+    """A line that is no record; `line` counts from 1."""
 
-    def __init__(self, journal: Path) -> None:
-        self._path = f"{journal}.lock"
-        self._handle: int | None = None
-        self._depth = 0
-
-    def acquire(self) -> bool:
-        """Wait for the lock; the kernel frees it when its holder dies. Reentrant."""
-        self._depth += 1
-        if self._depth > 1:
-            return True
-        try:
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
-        except BaseException:
-            self.release()
-            raise
-        return True
-
-    def release(self) -> None:
-        self._depth -= 1
-        if self._depth == 0 and self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__(why)
+        self.line = line
 
 
 class JournalFile(JournalFileBackend):
     """Optuna's file backend: records are written whole or not at all, and many at once."""
 
-    def __init__(self, path: Path) -> None:
-        self._kernel_lock = KernelLock(path)
-        super().__init__(str(path), lock_obj=self._kernel_lock)
+    def __init__(self, path: Path, lock: KernelLock) -> None:
+        self._kernel_lock = lock
+        super().__init__(str(path), lock_obj=lock)
         self._holding = False
         self._held: list[dict[str, Any]] = []
         self._written: int | None = None  # records in the file, known from the first read on
@@ -85,7 +67,8 @@ class JournalFile(JournalFileBackend):
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """The records from that one on; those held back count as the file's last."""
         if self._written is None:
-            for log in super().read_logs(log_number_from):
+            logs = super().read_logs(log_number_from)
+            while (log := self._next(logs, log_number_from)) is not None:
                 log_number_from += 1
                 yield log
             if self._holding:
@@ -93,6 +76,16 @@ class JournalFile(JournalFileBackend):
         if self._held:
             assert self._written is not None
             yield from self._held[log_number_from - self._written :]
+
+    def _next(self, logs: Iterator[dict[str, Any]], number: int) -> dict[str, Any] | None:
+        """The record behind the first `number` ones; None: there is none. Raises NoRecord."""
+        try:
+            log = next(logs, None)
+        except ValueError:
+            raise NoRecord(number + 1, "it is no JSON") from None
+        if log is not None and not isinstance(log, dict):
+            raise NoRecord(number + 1, "it is no JSON object")
+        return log
 
     @contextlib.contextmanager
     def together(self, lasting: bool = True) -> Iterator[None]:
@@ -135,9 +128,7 @@ class JournalFile(JournalFileBackend):
         enduring(Path(self._file_path), lambda: self._append_whole(content, wait))
 
     def _append_whole(self, content: bytes, wait: bool) -> None:
-        self._kernel_lock.acquire()
-        handle = os.open(self._file_path, os.O_RDWR)
-        try:
+        with self._locked(), self._opened() as handle:
             end = os.lseek(handle, 0, os.SEEK_END)
             try:
                 write_all(handle, content)
@@ -150,9 +141,22 @@ class JournalFile(JournalFileBackend):
             if not wait:
                 self._loose_since = self._loose_since if self._loose else time.monotonic()
                 self._loose.append((end, content))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._kernel_lock.acquire()
+        try:
+            yield
+        finally:
+            self._kernel_lock.release()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        handle = os.open(self._file_path, os.O_RDWR)
+        try:
+            yield handle
         finally:
             os.close(handle)
-            self._kernel_lock.release()
 
     def _wait(self, handle: int) -> None:
         """Have the file on the disk. What a disk has refused once it may forget, and accept the
@@ -166,12 +170,43 @@ class JournalFile(JournalFileBackend):
         self._loose.clear()
 
 
-class Journal(JournalStorage):
-    """Optuna's storage on a JournalFile."""
+class Replay(JournalStorageReplayResult):
+    """Optuna's replay, which passes over records of studies and trials that are not there: trials
+    are numbered by their records, and where one is missing the next would take its place."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = JournalFile(path)
+    def _study_exists(self, study_id: int, log: dict[str, Any]) -> bool:
+        if study_id >= self._next_study_id:
+            raise LookupError("its study is not there")
+        return bool(super()._study_exists(study_id, log))
+
+    def _trial_exists_and_updatable(self, trial_id: int, log: dict[str, Any]) -> bool:
+        if trial_id not in self._trials:
+            raise LookupError("its trial is not there")
+        return bool(super()._trial_exists_and_updatable(trial_id, log))
+
+
+class Journal(JournalStorage):
+    """Optuna's storage on a JournalFile. Raises NoRecord."""
+
+    def __init__(self, path: Path, lock: KernelLock | None = None) -> None:
+        self.lock = lock or KernelLock(path)
+        self._file = JournalFile(path, self.lock)
         super().__init__(self._file)
+
+    def _sync_with_backend(self) -> None:
+        if not isinstance(self._replay_result, Replay):
+            self._replay_result = Replay(self._worker_id_prefix)
+            self._begin()
+        super()._sync_with_backend()
+
+    def _begin(self) -> None:
+        """The first replay, of what others wrote: whatever fails in it is a record's fault."""
+        try:
+            super()._sync_with_backend()
+        except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+            known = isinstance(error, LookupError) and not isinstance(error, KeyError)
+            why = str(error) if known else "its values are not those of a record"
+            raise NoRecord(self._replay_result.log_number_read, why) from None
 
     def together(self, lasting: bool = True) -> contextlib.AbstractContextManager[None]:
         """What happens inside is written at once; `lasting`: it is on the disk at the end."""
@@ -182,18 +217,23 @@ class Journal(JournalStorage):
         self._file.sync()
 
 
-def open_journal(path: Path, *, mend: bool = True) -> Journal:
-    """A storage on the journal file. `mend` cuts a torn tail off first (writers only).
+def open_journal(
+    path: Path, *, mend: bool = True, tell: Callable[[str], None] = lambda _: None
+) -> Journal:
+    """A storage on the journal file. `mend` cuts a torn tail off first (writers only); `tell`
+    hears what is waited for.
 
     Raises RunError where records are damaged further up: no crash does that.
     """
+    lock = KernelLock(path, tell)
     if mend:
-        mend_journal(path)
+        mend_journal(path, lock)
     try:
-        return Journal(path)
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise _damaged(path, reason) from None
+        return Journal(path, lock)
+    except NoRecord as found:
+        raise _damaged(path, found.line, str(found)) from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror})") from None
 
 
 def look_over(path: Path) -> None:
@@ -203,25 +243,35 @@ def look_over(path: Path) -> None:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not (line.startswith(b"{") and line.endswith(b"}\n")) and file.peek(1):
-                    raise _damaged(path, f"line {number} is no record")
+                    raise _damaged(path, number, "it is no JSON object")
     except OSError as error:
-        raise _damaged(path, str(error.strerror)) from None
+        raise RunError(f"{path} cannot be read ({error.strerror})") from None
 
 
-def _damaged(path: Path, reason: str) -> RunError:
+def _damaged(path: Path, number: int, why: str) -> RunError:
+    """No crash does that: appending is the only thing that ever happens to the file."""
+    with path.open("rb") as file:
+        line = next(itertools.islice(file, number - 1, None), b"")
+    text = repr(line.rstrip(b"\n").decode(errors="backslashreplace"))
+    quoted = text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]} …"
+    kept = (
+        f"keep the {number - 1:,} lines before it (head -n {number - 1}) and have a resume train "
+        "again what stood behind"
+    )
     return RunError(
-        f"{path} cannot be read ({reason}): it was damaged after it was written; put a copy of it "
-        "back, or begin a new search"
+        f"{path}:{number} is no record of the search ({quoted}; {len(line):,} bytes, {why}): the "
+        "file was changed after it was written, and what stood there is nowhere else; put a copy "
+        f"of it back, or {kept if number > 1 else 'begin a new search'}"
     )
 
 
-def mend_journal(path: Path) -> int:
+def mend_journal(path: Path, lock: KernelLock | None = None) -> int:
     """Cut off what stands behind the last whole record; returns the bytes cut.
 
     A record is one line of JSON with its line feed. Only the tail is looked at: appending is
     the only thing that ever happens to the file.
     """
-    lock = KernelLock(path)
+    lock = lock or KernelLock(path)
     lock.acquire()
     try:
         with path.open("r+b") as file:

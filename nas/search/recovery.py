@@ -6,7 +6,7 @@ A resume takes stock of what it needs; `nas doctor` (`doctor.py`) looks at every
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..rundir import CHECKPOINT, PREVIOUS, RunDir, checkpoint_fault, leftovers, 
 from ..space import Architecture, Space, fill, parse
 from ..units import counted
 from .journal import mend_journal, torn_bytes
+from .journal_lock import KernelLock
 from .study import Record, Studies
 
 
@@ -42,12 +43,15 @@ class Finding:
         return f"{self.fault}; {self.done or 'this cannot be mended'}"
 
 
-def take_stock_of_files(run: RunDir, *, mend: bool = True) -> Iterator[Finding]:
-    """What does not need the study: the journal's tail, half-written files."""
+def take_stock_of_files(
+    run: RunDir, *, mend: bool = True, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Finding]:
+    """What does not need the study: the journal's tail, half-written files. `say` hears what is
+    waited for."""
     torn = torn_bytes(run.journal) if run.journal.is_file() else 0  # a database mends itself
     if torn:
         if mend:
-            mend_journal(run.journal)
+            mend_journal(run.journal, KernelLock(run.journal, say))
         what = f"its last record is torn ({torn} bytes behind the last whole one)"
         yield Finding(run.journal.name, what, "cut off; every whole record is kept")
     for file in leftovers(run.path):

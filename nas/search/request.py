@@ -23,6 +23,7 @@ from ..train.recipe import Recipe
 from ..units import parse_budget, parse_seconds, show_bytes
 from . import placement as placing
 from . import storage as storages
+from .disk import refuse_small_files
 from .faults import RETRIES, TRIAL_TIMEOUT
 from .journal import look_over
 from .loadtest import settled_by
@@ -225,6 +226,7 @@ def _check_unedited(run: RunDir, request: Request) -> None:
 
 def _check_again(run: RunDir, request: Request, ray_address: str | None) -> Placement:
     """The run may have moved to a machine with less, or its files may be damaged."""
+    refuse_small_files()
     address, nodes = _reach(ray_address or request.ray_address or None)
     try:
         parse_budget(request.budget)

@@ -32,7 +32,7 @@ from ..units import parse_budget
 from . import claims, drivers, minimum, pilot, stages
 from .collection import short_collections
 from .core import Core
-from .disk import Disk
+from .disk import Disk, refuse_small_files
 from .faults import Faults
 from .ledger import Ledger
 from .machine import available_cpus, gpus_here, here
@@ -41,7 +41,7 @@ from .minimum import STARTING_SECONDS
 from .proposals import Price, Proposer
 from .recovery import Finding, take_stock_of_files, take_stock_of_trials, undone
 from .request import Prepared, parse_keep
-from .storage import JOURNAL, BaseStorage, close, open_storage, patient, shown
+from .storage import JOURNAL, BaseStorage, close, open_storage, shown, waiting
 from .strategies import STRATEGIES
 from .study import Studies
 from .table import Table
@@ -54,6 +54,7 @@ View = Callable[[Status], None]
 
 def create(prepared: Prepared, path: Path | None = None) -> RunDir:
     """The run's folder, whole before anything runs."""
+    refuse_small_files()
     request = prepared.request
     found = {**environment(request), "placement": prepared.placement.record()}
     return RunDir.create(claims.place(request, path), request, prepared.space.text, found)
@@ -111,7 +112,7 @@ def _keeping(storage: BaseStorage, core: Core) -> Iterator[None]:
 
     What the user has to know, a NasError, is raised as it is, but for a storage lost for good.
     """
-    watched = patient(storage)
+    watched = waiting(storage)
     if watched is not None:
         watched.hurry = lambda: core.ending is not None
         watched.waited = core.disk.book
@@ -188,14 +189,22 @@ def environment(request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def open_studies(run: RunDir, *, mend: bool = True) -> Studies:
-    """The run's studies; without `mend` for looking only.
+def open_studies(
+    run: RunDir, *, mend: bool = True, say: Callable[[str], None] = lambda _: None
+) -> Studies:
+    """The run's studies; without `mend` for looking only. `say` and the log hear what is waited
+    for.
 
     Raises StorageError or RunError where they cannot be read, or are not this run's.
     """
     request = run.request
     make = STRATEGIES.get(request.strategy)
-    storage = open_storage(request.storage, run.journal, mend=mend, tell=run.log)
+
+    def tell(words: str) -> None:
+        run.log(words)
+        say(words)
+
+    storage = open_storage(request.storage, run.journal, mend=mend, tell=tell)
     claims.check_own(storage, run, request)
     prefix = claims.prefix(storage, run, request)
     owner = claims.owner(run, request)
@@ -220,8 +229,8 @@ def unfinished(run: RunDir, state: Mapping[str, Any]) -> Finding | None:
 
 def _mended(run: RunDir, space: Space | Architecture, say: Callable[[str], None]) -> Studies:
     """The studies, what an earlier session's death left being mended and said."""
-    found = list(take_stock_of_files(run))
-    studies = open_studies(run)
+    found = list(take_stock_of_files(run, say=say))
+    studies = open_studies(run, say=say)
     found += take_stock_of_trials(run, space, studies)
     for finding in found:
         _tell(run, say, finding)
@@ -305,7 +314,7 @@ def assemble(
     core = Core(
         run=run, studies=studies, proposer=proposer, ledger=ledger, table=table,
         clock=clock, seed=request.seed, disk=disk or Disk(run, clock=clock), memory=memory,
-        faulty=Faults(request.retries, request.trial_timeout),
+        faulty=Faults(request.retries, request.trial_timeout, bool(request.ray_address)),
     )  # fmt: skip
     # what a journal that lost its end forgot was spent all the same
     ledger.device_seconds = max(

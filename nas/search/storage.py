@@ -32,15 +32,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ..errors import StorageError, StorageLost
 from .database import Database, Tables
-from .journal import open_journal
+from .journal import Journal, open_journal
+from .journal_lock import HURRY, PATIENCE, KernelLock
 
 JOURNAL = "journal"
 FORMS = "journal, sqlite:///FILE, or postgresql:// or postgresql+psycopg://USER@HOST/DATABASE"
 CONNECT_SECONDS = 5  # for one address of the server
 CHECK_SECONDS = 10.0  # for all of it, the look-up of its name included
 BUSY_SECONDS = 30.0  # that a writer waits for another one of the same SQLite file
-PATIENCE = 600.0  # seconds of trying again before a search gives a lost storage up
-HURRY = 5.0  # the same, once the search was asked to stop
 LONGEST_PAUSE = 10.0  # between two tries
 POSTGRESQL = ("postgres", "postgresql", "postgresql+psycopg")
 LIBPQ = {  # a dead server is noticed within 15 s, also in the middle of an answer
@@ -184,7 +183,7 @@ def open_storage(
     damaged journal.
     """
     if text == JOURNAL:
-        return open_journal(journal, mend=mend)
+        return open_journal(journal, mend=mend, tell=tell or (lambda _: None))
     check(text)
     url = _url(text)
     if not mend and url.drivername == "sqlite" and not Path(cast(str, url.database)).exists():
@@ -362,6 +361,11 @@ def patient(storage: BaseStorage) -> Patient | None:
     """The Patient within what `open_storage` gave; None: a journal file."""
     backend: object = getattr(storage, "_backend", None)
     return backend if isinstance(backend, Patient) else None
+
+
+def waiting(storage: BaseStorage) -> Patient | KernelLock | None:
+    """What of it waits where it is lost, or held by another process; None: it only looks."""
+    return storage.lock if isinstance(storage, Journal) else patient(storage)
 
 
 def _of_connection(error: BaseException) -> bool:

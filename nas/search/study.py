@@ -28,11 +28,13 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.trial import Trial as Trial  # the core and the proposals hold it, and look not inside
 
+from ..errors import RunError
 from ..space import Decisions, Hole, Value
 from .database import Database
 from .journal import Journal
 from .rungs import Rungs
 
+PLAN = {"epochs", "full_epochs", "digest", "params", "macs", "seed"}  # what every plan says
 MOST_VALUES = 50  # intermediate values of one trial: the dashboard's first load grows with them
 TOLD = {
     "finished": TrialState.COMPLETE,
@@ -156,10 +158,18 @@ class Studies:
         return dict(self.study(stage).user_attrs["stage"])
 
     def records(self, stage: str) -> Iterator[Record]:
-        """Every trial of the stage, in the order of their asking."""
+        """Every trial of the stage, in the order of their asking. Raises RunError."""
         for frozen in self.study(stage).get_trials(deepcopy=False):
             if frozen.state != TrialState.WAITING:
-                yield _record(frozen, stage)
+                try:
+                    record = _record(frozen, stage)
+                except (LookupError, TypeError, ValueError, AttributeError):
+                    raise RunError(
+                        f"trial {frozen.number} of the study {self._run}.{stage} cannot be read: "
+                        "its records were changed after they were written; put a copy of the "
+                        "journal, or of the database, back"
+                    ) from None
+                yield record
 
     def waiting(self, stage: str) -> list[Decisions]:
         """Decisions that are enqueued and not yet asked."""
@@ -327,15 +337,18 @@ def _record(frozen: FrozenTrial, stage: str) -> Record:
     attributes = frozen.user_attrs
     values = {int(step): float(value) for step, value in frozen.intermediate_values.items()}
     last = values[max(values)] if values else None
-    progress = attributes.get("progress", {})
+    progress, plan = attributes.get("progress", {}), dict(attributes.get("plan", {}))
+    number = attributes.get("trial")
+    if number is not None and not (isinstance(number, int) and plan.keys() >= PLAN):
+        raise ValueError
     return Record(
         optuna_number=frozen.number,
         running=frozen.state == TrialState.RUNNING,
-        number=attributes.get("trial"),
+        number=number,
         stage=stage,
         cause=attributes.get("cause"),
         decisions=dict(frozen.params),
-        plan=attributes.get("plan", {}),
+        plan=plan,
         value=frozen.value if frozen.state == TrialState.COMPLETE else last,
         values=values,
         epoch=max(int(attributes.get("epoch", progress.get("epoch", 0))), *values, 0),

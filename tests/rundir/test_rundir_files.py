@@ -122,9 +122,20 @@ def request(plugins=()):
     )
 
 
-def test_a_folder_is_made_whole_or_not_at_all_on_a_full_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match="No space left on device"):
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "No space left on device.*free some space, or name one elsewhere"),
+        (errno.EFBIG, "File too large.*ulimit -f unlimited"),
+        (errno.EACCES, r"Permission denied\): name one elsewhere"),
+    ],
+)
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path, monkeypatch, code, words):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(RunError, match=words):
         RunDir.create(tmp_path / "run", request(), "", {})
     assert list(tmp_path.iterdir()) == []
 

@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from nas.search.storage import close, open_storage
-from nas.search.study import Studies
+from nas.search.study import PLAN, Studies
 
 from .simulator import Simulation
 
@@ -122,7 +122,7 @@ def test_what_is_told_together_is_one_transaction_or_nothing(storage, theirs):
     looking = optuna.load_study(storage=theirs, study_name="run.coarse")
     with studies.together():
         trial = studies.ask("coarse")
-        studies.begin(trial, 0, {"epochs": 3})
+        studies.begin(trial, 0, dict.fromkeys(PLAN, 3))
         studies.report(trial, 1, 3, 0.5)
         assert looking.trials[0].user_attrs == {}
     assert looking.trials[0].user_attrs["trial"] == 0
@@ -142,7 +142,7 @@ def test_a_search_asks_the_database_little(storage):
     told = statements(storage)
     for number, trial in enumerate(trials):
         with studies.together():
-            studies.begin(trial, number, {"epochs": 1})
+            studies.begin(trial, number, dict.fromkeys(PLAN, 1))
         with studies.together():
             studies.report(trial, 1, 1, 0.5)
             studies.end("coarse", trial, "finished", 0.5)

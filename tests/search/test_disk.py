@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import resource
 from pathlib import Path
 
 import optuna
@@ -13,6 +14,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from nas.errors import UserError
 from nas.rundir import RunDir, files, leftovers
 from nas.search import disk as disks
 from nas.search import run, trainable
@@ -242,3 +244,18 @@ def test_a_disk_with_space_says_nothing(tmp_path):
     simulation = Simulation(tmp_path / "run", "2trials")
     disk = Disk(simulation.run)
     assert disk.notice is None and disk.verdict() is None and not disk.full
+
+
+def test_a_limit_on_files_is_named_and_one_too_small_for_a_search_is_refused(tmp_path, monkeypatch):
+    infinite = resource.RLIM_INFINITY
+    simulation = Simulation(tmp_path / "run", "2trials")
+    disk = Disk(simulation.run)
+    disk.stopping = lambda: True
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (8192, infinite))
+    with pytest.raises(UserError, match=r"files of this process may hold 8.* at most.*ulimit -f"):
+        disks.refuse_small_files()
+    with pytest.raises(disks.DiskFull, match=r"may hold 8.*see ulimit -f"), disk.patience():
+        disk.wait(simulation.run.path)
+    for limit in (infinite, 2**30):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, infinite))
+        disks.refuse_small_files()

@@ -101,15 +101,46 @@ def test_a_silent_worker_is_overdue_and_a_reporting_one_is_not(tmp_path):
         clock.now = float(second)
         core.on_report(1, {"kind": "pause", "share": 0.0})
         assert core.overdue() == []
-    waiting = core.next().number
     clock.now = 61.0
     assert core.overdue() == [0]
-    for moment in range(90, 660, 30):
-        clock.now = float(moment)
-        assert waiting not in core.overdue(), "a worker may take long to come up"
-    clock.now = 660.0
-    assert waiting in core.overdue()
     assert "1 min" in core.faults.silence()
+
+
+def wait_for_worker(core, clock, began):
+    """Seconds until a trial that waits for its worker is overdue, and what was said on the way."""
+    said = []
+    for seconds in range(0, 10_000, 10):
+        clock.now = began + seconds
+        if core.overdue():
+            return seconds, said
+        said.append(core.slow_start())
+    return None
+
+
+@pytest.mark.parametrize(
+    ("start", "timeout", "cluster", "seconds"),
+    [
+        (None, 60, False, 240), (0.1, 60, False, 120), (40, 600, False, 240),
+        (150, 600, False, 600), (10, 1800, False, 1800), (10, 60, True, 600),
+    ],
+)  # fmt: skip
+def test_a_worker_that_does_not_come_up_is_waited_for_as_long_as_starts_take_here(
+    tmp_path, start, timeout, cluster, seconds
+):
+    simulation = Simulation(tmp_path / "run", "50trials", slots=2)
+    core, clock = simulation.core, simulation.clock
+    core.faults.timeout, core.faults.cluster = float(timeout), cluster
+    if start is not None:
+        first = core.next()
+        clock.now += start
+        core.on_start(first.number)
+        core.on_report(first.number, {"kind": "failed", "cause": "failed", "error": "E: x"})
+    number = core.next().number
+    waited, said = wait_for_worker(core, clock, clock.now)
+    assert seconds < waited <= seconds + 10
+    (told,) = filter(None, said)  # once, long before
+    assert f"no worker has come up for trial {number} in" in told and said.index(told) <= 4
+    assert f"for trial {number} in" in core.faults.no_worker(number)
 
 
 def test_a_driver_that_slept_itself_blames_no_worker(tmp_path):

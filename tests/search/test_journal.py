@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -15,8 +16,10 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nas.errors import RunError
+from nas.errors import RunError, StorageLost
+from nas.search import journal_lock
 from nas.search.journal import look_over, mend_journal, open_journal, torn_bytes
+from nas.search.journal_lock import KernelLock
 
 
 @pytest.fixture
@@ -147,11 +150,91 @@ def test_the_lock_dies_with_its_process(journal):
     assert len(trials(journal)) == 3
 
 
+@pytest.fixture
+def holder(journal):
+    """A process that holds the journal's lock and stands still."""
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", HOLD, f"{journal}.lock"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        process.send_signal(signal.SIGSTOP)
+        yield process
+        process.kill()
+
+
+def test_a_wait_for_the_lock_is_told_with_its_holder(journal, holder, monkeypatch):
+    monkeypatch.setattr(journal_lock, "TOLD_SECONDS", 0.1)
+    said, waited = [], []
+
+    def tell(words):
+        said.append(words)
+        holder.kill()  # after the first
+
+    lock = KernelLock(journal, tell)
+    lock.waited = waited.append
+    assert lock.acquire()
+    lock.release()
+    assert f"pid {holder.pid}" in said[0] and f"{journal}.lock; waiting" in said[0]
+    if sys.platform == "linux":
+        assert f"kill -CONT {holder.pid}" in said[0]
+    assert "is free again" in said[1] and waited[0] >= 0.1
+
+
+def test_a_lock_that_does_not_come_free_is_given_up_and_nothing_is_held(journal, holder):
+    storage = open_journal(journal, mend=False)
+    study = optuna.load_study(storage=storage, study_name="s")
+    storage.lock.patience = 0.2
+    for _ in range(2):  # the second time at once
+        with pytest.raises(StorageLost, match=rf"pid {holder.pid}.*--resume"):
+            study.ask()
+    holder.kill()
+    holder.wait()
+    assert len(trials(journal)) == 3
+
+
+def test_a_search_that_was_told_to_stop_does_not_wait_long(journal, holder, monkeypatch):
+    monkeypatch.setattr(journal_lock, "HURRY", 0.2)
+    lock = KernelLock(journal)
+    lock.hurry = lambda: True
+    with pytest.raises(StorageLost):
+        lock.acquire()
+
+
 def test_a_look_over_finds_damage_and_no_torn_tail(journal):
     whole = journal.read_bytes()
     for content in (whole, whole[:-9], whole + b"\0" * 99, b""):
         journal.write_bytes(content)
         look_over(journal)
     journal.write_bytes(whole.replace(b"\n{", b"\nx{", 1))
-    with pytest.raises(RunError, match=r"line 2 is no record.*put a copy of it back"):
+    with pytest.raises(RunError, match=r"study\.journal:2 is no record.*put a copy of it back"):
         look_over(journal)
+
+
+def altered(line, **values):
+    return json.dumps(json.loads(line) | values).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "said"),
+    [
+        (4, lambda line: b"garbage\n", r"journal:5 is no record of .*'garbage'; 8 bytes"),
+        (4, lambda line: b"\0" * len(line), r"journal:5 is no record .*x00.* …; .*head -n 4"),
+        (4, lambda line: b"\xff" + line, r"journal:5 is no record .*no JSON"),
+        (4, lambda line: b"[1]\n", r"journal:5 is no record .*no JSON object"),
+        (4, lambda line: b"{}\n", r"journal:5 is no record .*not those of a record"),
+        (4, lambda line: altered(line, op_code=77), r"journal:5 is no record"),
+        (5, lambda line: altered(line, trial_id=7), r"journal:6 is no record .*trial is not there"),
+        # the next trial would take its number
+        (1, lambda line: b"", r"journal:2 is no record .*its trial is not there"),
+        (1, lambda line: altered(line, study_id=7), r"journal:2 is .*its study is not there"),
+    ],
+)
+def test_damage_in_the_middle_is_refused_by_its_line(journal, place, change, said):
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[place] = change(lines[place])
+    journal.write_bytes(b"".join(lines))
+    with pytest.raises(RunError, match=said):
+        open_journal(journal)
+    journal.write_bytes(b"".join(lines[:place]))  # the way out that it names
+    trials(journal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import zipfile
 from dataclasses import asdict, replace
@@ -213,7 +214,20 @@ def test_what_cannot_be_mended_is_said(finished):
     run.journal.write_bytes(b"".join([*lines[:5], b"garbage\n", *lines[6:]]))
     found = doctor(run.path)
     assert not found.mended and "cannot be mended" in found.findings[-1].sentence
+    assert "study.journal:6 is no record of the search ('garbage'" in found.findings[-1].what
     assert found.plain()["state"] == "damaged"
+
+
+def test_records_that_optuna_takes_and_we_cannot_read_are_no_traceback(finished):
+    journal = finished.run.journal
+    text = journal.read_text()
+    for damage in (
+        (r'"plan":{"epochs"', '"plan":{"epoch_s"'),
+        (r'"progress":{[^}]*}', '"progress":[1]'),
+    ):
+        journal.write_text(re.sub(*damage, text))
+        found = doctor(finished.run.path)
+        assert not found.mended and "run.coarse cannot be read" in found.findings[-1].what
 
 
 def test_an_empty_journal_beside_a_full_table_is_said_and_what_is_known_is_left(finished):
@@ -224,6 +238,49 @@ def test_an_empty_journal_beside_a_full_table_is_said_and_what_is_known_is_left(
         assert not found.mended
         assert "it holds no trial, and trials.csv lists" in found.findings[0].sentence
     assert (finished.run.path / "trials.csv").read_bytes() == table
+    (finished.run.path / "trials.csv").write_bytes(b"trial\0,stage\n1,x\n")
+    found = doctor(finished.run.path)
+    assert not found.mended and "and trials.csv cannot be read" in found.findings[0].sentence
+
+
+def test_a_lost_space_is_written_again_from_what_it_was_made_of(finished, tmp_path):
+    run, source = finished.run, tmp_path / "source.yaml"
+    whole = (run.path / "space.yaml").read_bytes()
+    source.write_bytes(whole)
+    run.write_request(replace(run.request, space=str(source)))
+    (run.path / "space.yaml").unlink()
+    with pytest.raises(RunError, match=r"has lost its space.yaml: .*: nas doctor "):
+        RunDir.open(run.path)
+    for dry_run in (True, False):
+        (finding,) = doctor(run.path, dry_run=dry_run).findings
+        assert "space.yaml: it is missing; written again" in finding.sentence
+    assert (run.path / "space.yaml").read_bytes() == whole
+    assert doctor(run.path).findings == ()
+    (run.path / "space.yaml").unlink()
+    source.write_bytes(whole.replace(b"[8, 16, 32]", b"[8, 16]"))
+    (finding,) = doctor(run.path).findings
+    assert finding.done is None and "is not what it was made of any more" in finding.what
+
+
+@pytest.mark.parametrize("name", ["request.yaml", "study.journal"])
+def test_what_stands_nowhere_else_is_asked_for(finished, name):
+    (finished.run.path / name).unlink()
+    with pytest.raises(RunError, match=rf"has lost its {name}: .*put it back from a copy"):
+        RunDir.open(finished.run.path)
+    if name == "study.journal":
+        found = doctor(finished.run.path)
+        assert not found.mended and "study.journal is missing: its trials" in found.findings[0].what
+        assert not finished.run.journal.exists()
+
+
+@pytest.mark.parametrize("name", ["environment.json", "log.txt", "stages.json", "trials.csv"])
+def test_without_what_follows_from_the_rest_a_run_is_a_run(finished, name):
+    (finished.run.path / name).unlink()
+    RunDir.open(finished.run.path)
+    found = doctor(finished.run.path)
+    assert found.mended and [f.where for f in found.findings] == [name] * (name != "log.txt")
+    assert (finished.run.path / name).exists() or name == "log.txt"  # its next line makes it
+    assert doctor(finished.run.path).findings == ()
 
 
 def test_an_edited_space_is_not_mended(finished):

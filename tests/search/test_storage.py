@@ -26,6 +26,7 @@ from nas.search import claims, storage
 from nas.search.request import prepare
 from nas.search.run import create, open_studies
 from nas.search.storage import check, open_storage, patient, same, shown, written
+from nas.search.study import PLAN
 
 from ..postgresql import PASSWORD
 
@@ -60,7 +61,7 @@ def begun(folder: Path, url: str, space: str = "tiny") -> RunDir:
     studies.create("coarse", {"name": "coarse"})
     studies.finish_creating("coarse")
     trial = studies.ask("coarse")
-    studies.begin(trial, 0, {"seed": 1})
+    studies.begin(trial, 0, dict.fromkeys(PLAN, 1))
     studies.end("coarse", trial, "finished", 0.5)
     run.write_stages({"stages": [{"name": "coarse"}]})
     storage.close(studies.storage)

@@ -287,10 +287,13 @@ class _Callback(_Pickled, tune.Callback):  # type: ignore[misc]
     def on_step_end(self, iteration: int, trials: Sequence[Any], **_: object) -> None:
         _look_at_ray()
         with self._strand.core() as core:
-            overdue, why = core.overdue(), core.faults.silence()
+            overdue, why, slow = core.overdue(), core.faults.silence(), core.slow_start()
+            if slow and ours():
+                core.run.log(slow)
+                self._say(slow)
         for number in overdue:
             if not self._workers.kill(number, why) and ours():
-                raise RayDied(f"no worker came up for trial {number}")
+                raise RayDied(core.faults.no_worker(number))
         change = None if self._nodes is None else self._nodes.look()
         with self._strand.core() as core:
             if change is not None:

@@ -1,0 +1,45 @@
+"""Standard output that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FULL = Path("/dev/full")
+WORDS = [["--version"], ["describe", "lenet5"], ["describe", "lenet5", "--json"]]
+
+
+def nas(words, output) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "nas", *words], stdout=output, stderr=subprocess.PIPE, text=True,
+        check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", WORDS)
+def test_a_full_disk_is_one_sentence(words):
+    with FULL.open("w") as output:
+        code, said = nas(words, output)
+    assert code == 1
+    assert said == "error: standard output cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_reader_that_left_hears_nothing(words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert nas(words, writer) == (1, "")
+    finally:
+        os.close(writer)
+
+
+def test_what_is_said_into_a_closed_stream_lands_in_no_file():
+    shell = f"{sys.executable} -m nas --version >&- 2>&-"
+    assert subprocess.run(["sh", "-c", shell], check=False).returncode == 0
