@@ -10,7 +10,7 @@ CAUSES = {
     "stalled": "ended early: the validation no longer rose",
     "pruned": "stopped: others had been better at the same epoch",
     "exploded": "stopped: the training loss passed 3 times its first value",
-    "nan": "stopped: the training loss was no number any more",
+    "nan": "stopped: a loss, or the validation figure, was no number any more",
     "out_of_memory": "the network did not fit into the device's memory",
     "infeasible": "over the limits of the space, or of shapes that do not fit; refused untrained",
     "failed": "an error; the log has the traceback",

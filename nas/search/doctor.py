@@ -35,6 +35,7 @@ from .drivers import Driven, driving
 from .ledger import Ledger
 from .recovery import (
     Finding,
+    forgotten,
     readable,
     rebuilt,
     take_stock_of_files,
@@ -42,7 +43,7 @@ from .recovery import (
 )
 from .run import open_studies
 from .stages import Stage
-from .storage import JOURNAL, shown
+from .storage import JOURNAL, name_of
 from .study import Record, Studies
 from .table import Table
 
@@ -201,6 +202,9 @@ def _tables(
     if not records:  # killed before its first trial, or all is lost
         yield from _lost(run, request)
         return
+    lost = forgotten(run, name_of(request.storage), studies, mend=mend)
+    if lost is not None:
+        yield lost
     table = Table(run, None)
     for record in records:
         if record.carried_from is not None:
@@ -234,12 +238,11 @@ def _lost(run: RunDir, request: Request) -> Iterator[Finding]:
     else:
         if not rows:
             return
-    where = "study.journal" if request.storage == JOURNAL else shown(request.storage)
     what = (
         f"it holds no trial, and {told}: its records are lost; --resume would train them again, "
         "tables and exports are left as they are"
     )
-    yield Finding(where, what, None)
+    yield Finding(name_of(request.storage), what, None)
 
 
 def _fault_of_trials(run: RunDir, table: Table) -> str | None:

@@ -366,9 +366,11 @@ def too_small(ledger: Ledger, reference: Row, seconds: float, share: float) -> s
     seconds, share  of devices, spent on that epoch, and how much of its steps they made
     """
     said = f"the budget of {ledger.budget.text} ended within the first epoch of the default network"
+    epoch = seconds / ledger.devices_per_trial / (share or 1.0)
     if share <= 0:
-        return f"{said}, before its first step was done: give a much larger one"
-    epoch = seconds / ledger.devices_per_trial / share
+        start = show_seconds(ledger.starting_seconds)
+        least = minimum.at_least(ledger, minimum.Measured.of(reference, epoch))
+        return f"{said}, before its first step was done; the start took {start}: give {least}"
     return (
         f"{said}, which takes about {show_seconds(epoch)} here"
         f"{minimum.enough(ledger, minimum.Measured.of(reference, epoch))}"

@@ -65,17 +65,27 @@ def enough(ledger: Ledger, measured: Measured, started: float | None = None) -> 
     if ledger.advised:
         return ""
     ledger.advised = True
-    least = smallest(
-        ledger.budget, measured, slots=ledger.slots, devices_per_trial=ledger.devices_per_trial,
-        started=ledger.starting_seconds if started is None else started,
-    )  # fmt: skip
-    asked = advice(ledger.budget, least)
+    asked = _asked(ledger, measured, ledger.starting_seconds if started is None else started)
     if asked == ledger.budget.text:
         return "; give a larger one, or fewer epochs (--set recipe.epochs=…)"
     return (
         f"; the smallest useful budget is about {asked} (less with --set recipe.epochs=…, or a "
         "space of smaller networks)"
     )
+
+
+def at_least(ledger: Ledger, measured: Measured) -> str:
+    """What to give where an epoch takes longer than is known."""
+    asked = _asked(ledger, measured, ledger.starting_seconds)
+    return "a much larger one" if asked == ledger.budget.text else f"at least {asked}"
+
+
+def _asked(ledger: Ledger, measured: Measured, started: float) -> str:
+    least = smallest(
+        ledger.budget, measured, slots=ledger.slots, devices_per_trial=ledger.devices_per_trial,
+        started=started,
+    )  # fmt: skip
+    return advice(ledger.budget, least)
 
 
 def smallest(

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SpaceError
+from ..errors import RunError, SpaceError
 from ..rundir import CHECKPOINT, PREVIOUS, RunDir, checkpoint_fault, leftovers, write_text
 from ..space import Architecture, Space, fill, parse
 from ..units import counted
 from .journal import mend_journal, torn_bytes
 from .journal_lock import KernelLock
 from .study import Record, Studies
+
+LOST_TRIALS = "trials.lost.csv"
+MOST_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,34 @@ def take_stock_of_trials(
                 run.settle(record.number)
 
 
+def forgotten(run: RunDir, where: str, studies: Studies, *, mend: bool = True) -> Finding | None:
+    """Trials that trials.csv calls ended and the studies do not: a journal has lost records that
+    the disk had. The table is kept, as all that is known of them. `where`: the studies are."""
+    try:
+        ended = {int(row["trial"]) for row in run.trials() if row["cause"]}
+    except (RunError, ValueError):
+        return None
+    lost = sorted(ended - {record.number for record in own_records(studies) if not record.running})
+    if not lost:
+        return None
+    if mend:
+        write_text(run.path / LOST_TRIALS, (run.path / "trials.csv").read_text())
+    which = ", ".join(map(str, lost[:MOST_LISTED])) + (" …" if len(lost) > MOST_LISTED else "")
+    what = f"it has lost how {counted(len(lost), 'trial')} ended that trials.csv lists ({which})"
+    done = f"trained again by a resume; the table as it was is kept in {LOST_TRIALS}"
+    return Finding(where, what, done)
+
+
+def own_records(studies: Studies) -> list[Record]:
+    """Of the trials that this run has begun, in all stages."""
+    return [
+        record
+        for stage in studies.names()
+        for record in studies.records(stage)
+        if record.number is not None and record.carried_from is None
+    ]
+
+
 def undone(studies: Studies, state: Mapping[str, Any], *, room: bool) -> Finding | None:
     """What the studies do not have of a search that stages.json says has ended; None: nothing.
 
@@ -87,12 +118,7 @@ def undone(studies: Studies, state: Mapping[str, Any], *, room: bool) -> Finding
     `room`: the budget holds trials that are lost altogether once more; else what was exported of
     them is better than what is left.
     """
-    own = [
-        record
-        for stage in studies.names()
-        for record in studies.records(stage)
-        if record.number is not None and record.carried_from is None
-    ]
+    own = own_records(studies)
     going_on = [record.number for record in own if record.running]
     if going_on:
         what = f"it says that the search has ended, and trial {going_on[0]} has not"

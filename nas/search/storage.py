@@ -85,6 +85,11 @@ def shown(text: str) -> str:
     return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
+def name_of(text: str) -> str:
+    """What findings call it: a file of the run folder, or a database."""
+    return "study.journal" if text == JOURNAL else shown(text)
+
+
 def _without_password(text: str) -> str:
     if text == JOURNAL:
         return text

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from nas.errors import UserError
 from nas.search import minimum
+from nas.search.finals import too_small
+from nas.search.ledger import Ledger
 from nas.search.request import check_unit
 from nas.search.work import Ask
 from nas.space import parse
@@ -190,6 +192,16 @@ def test_what_is_too_small_names_a_budget_that_is_not(tmp_path, budget):
     state = Simulation(tmp_path / "enough", named, **options).go()
     assert any(entry["candidate"] and entry["epochs"] == 6 for entry in state["finalists"])
     assert not [note for note in state["notes"] if "smallest useful budget" in note]
+
+
+def test_what_the_start_has_eaten_is_told_with_what_it_took():
+    now = 58.0
+    book = Ledger(parse_budget("60s"), slots=2, devices_per_trial=1, clock=lambda: now, started=0.0)
+    book.begin_search()
+    now = 60.0
+    said = too_small(book, {"epochs": 2, "full_epochs": 12}, 0.2, 0.0)
+    assert "the start took 58 s" in said
+    assert parse_budget(said.rpartition("give at least ")[2]).wall_seconds > 70
 
 
 def test_a_budget_of_few_trials_is_told_with_one_that_is_enough(tmp_path):

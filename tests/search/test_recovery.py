@@ -15,7 +15,7 @@ from nas.api.doctor import doctor
 from nas.errors import RunError
 from nas.rundir import CHECKPOINT, PREVIOUS, RunDir, lock, write_checkpoint
 from nas.search.recovery import take_stock_of_files, take_stock_of_trials
-from nas.search.run import open_studies
+from nas.search.run import _mended, open_studies
 
 from .simulator import TEXT, Simulation
 
@@ -241,6 +241,27 @@ def test_an_empty_journal_beside_a_full_table_is_said_and_what_is_known_is_left(
     (finished.run.path / "trials.csv").write_bytes(b"trial\0,stage\n1,x\n")
     found = doctor(finished.run.path)
     assert not found.mended and "and trials.csv cannot be read" in found.findings[0].sentence
+
+
+def test_ends_that_the_journal_lost_are_told_and_the_table_of_them_kept(finished):
+    run, heard = finished.run, []
+    shutil.copytree(run.path, copy := run.path.parent / "copy")
+    table, lines = (run.path / "trials.csv").read_bytes(), run.journal.read_bytes().splitlines(True)
+    for journal in (run.journal, copy / "study.journal"):
+        journal.write_bytes(b"".join(lines[: len(lines) // 2]))
+    _mended(RunDir(copy), finished.space, heard.append)
+    assert any("it has lost how" in told for told in heard), "a resume says it too"
+    assert (copy / "trials.lost.csv").read_bytes() == table
+    (lost,) = [found for found in doctor(run.path, dry_run=True).findings if "lost" in found.what]
+    assert not (run.path / "trials.lost.csv").exists()
+    assert (
+        "study.journal: it has lost how" in lost.sentence and "trials.csv lists (" in lost.sentence
+    )
+    assert lost in doctor(run.path).findings
+    assert (run.path / "trials.lost.csv").read_bytes() == table
+    assert doctor(run.path).findings == ()
+    state = Simulation(run.path, "12trials").go()
+    assert state["ended"] and state["trials"]["total"] >= 12
 
 
 def test_a_lost_space_is_written_again_from_what_it_was_made_of(finished, tmp_path):
