@@ -82,7 +82,7 @@ def test_the_default_of_layer_pattern_is_the_notes_largest_example() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=st.integers(0, 2**32), image=st.sampled_from(IMAGES[:3]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_every_draw_builds_at_its_price(name: str, seed: int, image: tuple[int, int]) -> None:
     space, (size, channels) = SPACES[name], image
     architecture = fill(space, draw(space, random.Random(seed)))

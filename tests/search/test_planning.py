@@ -72,7 +72,13 @@ def happening(machine, folder, budget, seed):
     return simulation, simulation.go()
 
 
-@pytest.mark.parametrize("budget", ["50s", "0.02gpu-h", "90trials", "200epochs", "60s,40trials"])
+@pytest.mark.parametrize(
+    "budget",
+    [
+        "50s", "0.02gpu-h", "90trials",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("200epochs", "60s,40trials")),
+    ],
+)  # fmt: skip
 def test_the_forecast_is_what_then_happens(machine, tmp_path, budget):
     plan = machine(budget)
     happened = [happening(machine, tmp_path / f"{seed}", budget, seed) for seed in (3, 4, 5)]
