@@ -67,6 +67,8 @@ class Core:
         )
         # why no more candidates are drawn: budget, done
         self.stopped: str | None = earlier.take_up()
+        resumed = self.stopped is None and 0 in table.rows
+        self._epochs_before = ledger.epochs if resumed else None
         self._queue.extend(earlier.open)
         self._remember()
 
@@ -459,6 +461,8 @@ class Core:
         """Write the last state of this session, with its finalists, and return it."""
         if self.ending is None:
             self._close()
+            if self.stopped == "budget" and self.ledger.epochs == self._epochs_before:
+                self._note(minimum.nothing_more(self.ledger, self.table.rows[0]))
         state = self.state()
         state["stopped"] = self.ending or self.stopped
         state["ended"] = self.ending is None  # a resume has nothing left to do

@@ -65,11 +65,15 @@ class Finals:
         self.planned = False
 
     def reserve(self) -> None:
-        """Keep back what the final training is expected to cost, by what is known now."""
+        """Keep back what the final training is expected to cost, by what is known now.
+
+        What an earlier session has trained is not trained again, but a new best candidate is.
+        """
         ranked, reference = self._rows.ranked(MOST_CANDIDATES), self._rows.reference()
         jobs = forecast(ranked, reference, self._ledger, self._price)
-        if jobs:
-            self._ledger.reserve([job.cost for job in jobs])
+        missing = [job for job in jobs if not self._rows.has_final(job)] or jobs[1:2]
+        if missing:
+            self._ledger.reserve([job.cost for job in missing])
 
     def plan(self) -> str | None:
         """Plan what the budget still holds; a note where that is less than it should be."""

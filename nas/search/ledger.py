@@ -63,7 +63,7 @@ class Ledger:
         self._overhead = 0.0  # of a training, beyond OVERHEAD_SECONDS
         self._to_come = 0.0, 0.0  # wall and device seconds to the next words of those that run
         self._session = wall_before
-        self.starting_seconds = starting_before
+        self.starting_seconds = self._starting_before = starting_before
         self.waiting_seconds = 0.0
         self.advised = False  # the smallest useful budget was named
         self._begun = False
@@ -315,6 +315,28 @@ class Ledger:
         pairs = ((self._wall_bound, wall), (budget.device_seconds, device))
         timely = all(need * SAFETY <= share * bound for bound, need in pairs if bound)
         return timely and (budget.epochs is None or epochs <= share * budget.epochs)
+
+    @property
+    def start(self) -> float:
+        """Wall seconds that this session took to its first trial's begin, or has taken by now."""
+        if self._begun:
+            return self.starting_seconds - self._starting_before
+        return self.wall_seconds - self._session
+
+    @property
+    def spent_before(self) -> float:
+        """Wall seconds of earlier sessions."""
+        return self._session
+
+    def beyond(self, least: Budget) -> Budget:
+        """The bounds that hold `least` once more, beside all that is spent."""
+        return Budget(
+            "",
+            wall_seconds=self._session + (least.wall_seconds or 0.0),
+            device_seconds=self.device_seconds + (least.device_seconds or 0.0),
+            trials=self.trials + (least.trials or 0),
+            epochs=self.epochs + (least.epochs or 0),
+        )
 
     def _reserved(self) -> tuple[float | None, float | None, float | None]:
         """Kept back of wall seconds, device-seconds and epochs; None where not bound."""

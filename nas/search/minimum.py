@@ -74,6 +74,21 @@ def enough(ledger: Ledger, measured: Measured, started: float | None = None) -> 
     )
 
 
+def nothing_more(ledger: Ledger, reference: Mapping[str, Any]) -> str:
+    """What to say of a session that trained no epoch, since earlier ones had spent so much."""
+    measured = Measured.of(reference, reference["epoch_seconds"])
+    least = smallest(
+        ledger.budget, measured, slots=ledger.slots, devices_per_trial=ledger.devices_per_trial,
+        started=ledger.start,
+    )  # fmt: skip
+    said = f"the budget of {ledger.budget.text} held no more training"
+    if ledger.budget.wall_seconds is not None:
+        spent, start = show_seconds(ledger.spent_before), show_seconds(ledger.start)
+        said += f": {spent} were spent before, and this start took {start}"
+    asked = advice(ledger.budget, ledger.beyond(least))
+    return f"{said}; the smallest one that is of use is about {asked}"
+
+
 def at_least(ledger: Ledger, measured: Measured) -> str:
     """What to give where an epoch takes longer than is known."""
     asked = _asked(ledger, measured, ledger.starting_seconds)

@@ -111,3 +111,32 @@ def test_what_a_cut_journal_lost_of_an_ended_search_is_made_up_for(tmp_path, bud
     if records == 0:
         assert after["trials"] == before["trials"] and after["finalists"] == before["finalists"]
         assert again.trained == {}, "nothing was trained twice"
+
+
+@pytest.mark.parametrize("budget", ["120s", "0.05gpu-h"])
+def test_a_larger_budget_that_holds_nothing_more_names_one_that_does(tmp_path, budget):
+    Simulation(tmp_path / "run", budget).go()
+    number, unit = float(budget.rstrip("sgpu-h")), budget.lstrip("0123456789.")
+    little = Simulation(tmp_path / "run", f"{number * 1.01:.4f}{unit}")
+    before = little.core.table.rows.keys() - {None}
+    state = little.go()
+    (note,) = [note for note in state["notes"] if "held no more training" in note]
+    assert ("were spent before, and this start took" in note) == (unit == "s")
+    named = note.rpartition("is about ")[2]
+    assert named.endswith(unit)
+    enough = Simulation(tmp_path / "run", named)
+    state = enough.go()
+    assert len(enough.core.table.rows) > len(before) + 1
+    assert not [note for note in state["notes"] if "held no more" in note]
+
+
+def test_a_resume_keeps_nothing_back_for_final_trainings_that_are_made(tmp_path):
+    """It searches with what a larger budget has more."""
+    Simulation(tmp_path / "run", "300s").go()
+    more = Simulation(tmp_path / "run", "400s")
+    made = len(more.core.table.rows)
+    assert more.core.ledger.reserved_wall_seconds < 40, "one training, not all of them"
+    more.go()
+    rows = list(more.core.table.rows.values())[made:]
+    assert sum(row["stage"] != "final" for row in rows) >= 4
+    assert [row for row in rows if row["candidate"] and row["epoch"] == 18]
