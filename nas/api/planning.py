@@ -22,6 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import ShapeError
 from ..models import Cost, cost
 from ..plugins import read_plugin
@@ -37,7 +39,8 @@ from ..train.recipe import Recipe
 from ..units import Budget, counted, parse_budget, show_seconds
 
 DRAWN = 200  # candidates that are priced
-ALIKE = 0.2  # of the default's multiply-adds: an average this near needs no measurement of its own
+QUANTILES = (0.2, 0.5, 0.8)  # of the drawn ones' multiply-adds: networks that are measured
+ALIKE = 0.2  # of another one's multiply-adds: one this near needs no measurement of its own
 MOST_REHEARSALS = 15  # of a small budget, with other draws
 MOST_SIMULATED = 300  # trials; a larger budget is reckoned from one that holds about these
 DRIVER_SECONDS = 0.08  # of a slot between two trials: a suggestion, Ray's hand-over, the folder
@@ -71,7 +74,7 @@ def plan(prepared: Prepared, started: float | None = None) -> dict[str, Any]:
     request, data, space = prepared.request, prepared.data, prepared.space
     first = default_network(space)
     price, draws = _price(first, prepared), _draws(prepared)
-    networks = [first, *_average(draws, price)]
+    networks = [first, *_typical_ones(draws, price)]
     before = time.monotonic() - began
     measured = _measure(prepared, networks)
     speed = _speed(measured, [(_price(each, prepared), _batch(each)) for each in networks], data)
@@ -142,13 +145,19 @@ def _draws(prepared: Prepared) -> list[tuple[Architecture, Cost]]:
     return found
 
 
-def _average(draws: Sequence[tuple[Architecture, Cost]], default: Cost) -> list[Architecture]:
-    """The drawn network whose multiply-adds are nearest to the mean; [] where the default's are."""
-    if not draws:
-        return []
-    mean = statistics.fmean(price.macs for _, price in draws)
-    network, price = min(draws, key=lambda pair: abs(pair[1].macs - mean))
-    return [] if abs(price.macs / max(default.macs, 1) - 1) <= ALIKE else [network]
+def _typical_ones(draws: Sequence[tuple[Architecture, Cost]], default: Cost) -> list[Architecture]:
+    """Drawn networks, small, middling and large by their multiply-adds, beside the default's.
+
+    Networks of one price may differ by a fifth in what they take: a line through several is nearer.
+    """
+    found, known = list[Architecture](), [default.macs]
+    ordered = sorted(draws, key=lambda pair: pair[1].macs)
+    for share in QUANTILES if ordered else ():
+        network, price = ordered[int(share * len(ordered))]
+        if all(abs(price.macs / max(macs, 1) - 1) > ALIKE for macs in known):
+            found.append(network)
+            known.append(price.macs)
+    return found
 
 
 def _spread(draws: Sequence[tuple[Architecture, Cost]]) -> dict[str, Any]:
@@ -183,19 +192,16 @@ def _speed(measured: pilot.Pilot, networks: Sequence[tuple[Cost, int]], data: An
     """The line through the measured epochs; with one of them, all of it by multiply-adds."""
     # a hiccup of the machine in the one trial that a pace is of is no trial's own time
     images, trial = len(data.train), min(pace.trial for pace in measured.paces)
-    points = [
-        (float(price.macs * images), float(-(-images // batch)), pace.epoch)
-        for (price, batch), pace in zip(networks, measured.paces, strict=True)
-    ]
-    macs, steps, epoch = points[0]
-    step, mac = 0.0, epoch / max(macs, 1.0)
-    if len(points) == 2:
-        other_macs, other_steps, other = points[1]
-        slope = macs * other_steps - other_macs * steps
-        mac = max(0.0, (epoch * other_steps - other * steps) / slope) if slope else mac
-        step = (epoch - mac * macs) / steps
-        if step < 0:  # dearer than by its multiply-adds: all of it by them, right on average
-            step, mac = 0.0, other / max(other_macs, 1.0)
+    epochs = np.array([pace.epoch for pace in measured.paces])
+    costs = np.array([(-(-images // batch), price.macs * images) for price, batch in networks])
+    relative = costs / epochs[:, None]  # a share of each epoch is what an error counts as
+    step, mac = 0.0, 0.0
+    if len(epochs) > 1:
+        step, mac = (float(each) for each in np.linalg.lstsq(relative, np.ones(len(epochs)))[0])
+    if step <= 0:  # dearer than by its multiply-adds: all of it by them
+        step, mac = 0.0, 1 / max(float(relative[:, 1].mean()), 1e-30)
+    elif mac < 0:
+        step, mac = 1 / float(relative[:, 0].mean()), 0.0
     return Speed(step, mac, trial + DRIVER_SECONDS, images)
 
 

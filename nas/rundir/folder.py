@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ..errors import RunError
-from .files import CHECKPOINT, advice, is_full, settle, write_bytes, write_text
+from .files import CHECKPOINT, PREVIOUS, advice, is_full, settle, write_bytes, write_text
 from .lock import Hold, hold, holder
 
 NEW = ".new-"  # what a run's folder is called while it is made
@@ -123,6 +123,18 @@ class RunDir:
     def trial(self, number: int) -> Path:
         """The folder of one trial: architecture.yaml, metrics.csv, checkpoint.pt."""
         return self.path / "trials" / str(number)
+
+    def put_aside(self, number: int) -> bool:
+        """Before a trial begins under that number: the folder of another one, whose records the
+        journal lost, goes to trials.lost/. Whether there was one that had been trained."""
+        folder = self.trial(number)
+        if not any((folder / name).exists() for name in ("metrics.csv", CHECKPOINT, PREVIOUS)):
+            return False
+        place = self.path / "trials.lost" / str(number)
+        shutil.rmtree(place, ignore_errors=True)
+        place.parent.mkdir(exist_ok=True)
+        folder.replace(place)
+        return True
 
     def copy_checkpoint(self, source: int, target: int) -> bool:
         """Give a trial the checkpoint of another one; whether there was one."""

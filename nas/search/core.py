@@ -211,6 +211,8 @@ class Core:
     ) -> Ask:
         number = self.table.next_number()
         plan.setdefault("seed", seed_of(self._seed, number))
+        if self.run.put_aside(number):
+            self.run.log(f"trials/{number} is of a trial that the journal lost: put aside")
         self.table.begin(number, stage, decisions, plan, text)
         self._studies.begin(trial, number, plan)
         self._memory.begin(number, plan)

@@ -38,7 +38,7 @@ WENT_ON, BEGAN_AGAIN, GIVEN_UP = (  # what becomes of a trial whose worker died
     "went on from the last checkpoint", "began again", "was given up",
 )  # fmt: skip
 RESTARTS = 5  # of Ray in a row, without one epoch in between
-STARTS = 2  # of a Ray that does not come up: each takes half a minute
+STARTS = 4  # of a Ray that does not come up; it gives up by itself after 30 s, busy machine or not
 RESTART_SECONDS = 8.0  # that a new start takes: with less of the budget left it is not worth it
 
 UNSTARTED = (

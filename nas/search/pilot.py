@@ -38,7 +38,8 @@ from .trainable import read, train, trainer_of, warm_up
 from .work import Ask
 
 ENOUGH_SECONDS = 1.5  # of training a network; more where it has not come to a measure yet
-MOST_SECONDS = 20.0  # of training a network, where a step of it takes no longer
+MOST_SECONDS = 20.0  # of training the first network, where a step of it takes no longer
+OTHERS = 0.4  # of it, for each of the others: of them, steps are enough
 EPOCHS = 2  # of a pilot trial: the second one tells the epoch, the rest the trial's own time
 MOST_SLOTS = 16  # beyond which the others are taken to be alike
 VALIDATION = 1 / 3  # of a training step's time, for the same images forward alone
@@ -193,7 +194,8 @@ def answers(folder: Path, questions: Iterable[str]) -> Iterator[dict[str, Any]]:
         asked = json.loads(line)
         torch.set_num_threads(asked["threads"])
         if "network" in asked:
-            yield asdict(_pace(work.architectures[asked["network"]], work))
+            most = work.most_seconds * (OTHERS if asked["network"] else 1.0)
+            yield asdict(_pace(work.architectures[asked["network"]], work, most))
         else:
             yield _moment(images, work)
 
@@ -242,14 +244,14 @@ def _memory_taken(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _pace(text: str, work: Work) -> Pace:
+def _pace(text: str, work: Work, most_seconds: float) -> Pace:
     """Trials of EPOCHS epochs until enough is known; the median of what they took."""
     cuda = work.device.startswith("cuda")
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     began, epochs, trials = time.monotonic(), list[float](), list[float]()
     for turn in itertools.count():
-        moments = list(_moments(text, work, turn, began + work.most_seconds))
+        moments = list(_moments(text, work, turn, began + most_seconds))
         if moments[-1][1] < EPOCHS:  # out of time
             return Pace(*_reckoned(moments, text, work), _memory(cuda))
         first, last = (next(t for t, share in moments if share == n) for n in (1, EPOCHS))

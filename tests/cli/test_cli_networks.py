@@ -19,7 +19,9 @@ def architecture(tmp_path) -> Path:
     return file
 
 
-MEASURED = pilot.Pilot((pilot.Pace(0.1, 0.1, True), pilot.Pace(0.2, 0.1, True)), 3.0)
+def measured(networks, *_, **__):
+    paces = (pilot.Pace(0.1 * number, 0.1, True) for number in range(1, len(networks) + 1))
+    return pilot.Pilot(tuple(paces), 3.0)
 
 
 def test_describe_a_space_by_its_default(nas):
@@ -226,7 +228,7 @@ def test_a_training_that_breaks_down_exits_1(nas, architecture, tmp_path):
 @pytest.mark.parametrize("command", ["plan", "search"])
 def test_a_forecast_writes_nothing(nas, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pilot, "measure", lambda networks, *_, **__: MEASURED)
+    monkeypatch.setattr(pilot, "measure", measured)
     words = [command, "--space", "tiny", "--data", "digits", "--budget", "30trials"]
     words += ["--dry-run"] if command == "search" else []
     told = nas(*words)

@@ -9,7 +9,7 @@ import pytest
 from nas.errors import UserError
 from nas.search.backend import RayDied, _sessions
 from nas.search.backend.strand import Strand
-from nas.search.faults import Faults, is_out_of_memory, likeness, outlive
+from nas.search.faults import STARTS, Faults, is_out_of_memory, likeness, outlive
 from nas.search.memory import Memory
 from nas.search.request import parse_timeout
 from nas.search.run import _keeping
@@ -465,12 +465,13 @@ def test_a_worker_that_dies_while_the_search_stops_is_no_retry(tmp_path):
     assert "its worker died" not in core.run.log_file.read_text()
 
 
-def test_a_ray_that_does_not_start_is_tried_twice_then_said_with_what_to_do(tmp_path):
+def test_a_ray_that_does_not_start_is_tried_again_then_said_with_what_to_do(tmp_path):
     core = Simulation(tmp_path / "run", "50trials", slots=1).core
-    assert outlive(core, "The current node timed out during startup", begun=False)
+    for _ in range(STARTS - 1):
+        assert outlive(core, "The current node timed out during startup", begun=False)
     assert not outlive(core, "The current node timed out during startup", begun=False)
     (note,) = core.notes
-    assert note.startswith("Ray did not start 2 times: The current node timed out")
+    assert note.startswith(f"Ray did not start {STARTS} times: The current node timed out")
     assert "/dev/shm" in note and f"nas search --resume {core.run.path}" in note
     state = core.finish()
     assert state["stopped"] == "error"
@@ -491,8 +492,9 @@ def test_a_cluster_that_does_not_come_back_ends_the_search_with_what_it_has(tmp_
     with pytest.raises(UserError, match="no Ray answered"):
         _sessions(strand, gone)
     _sessions(strand, gone)
-    assert len(began) == 4 and core.ending == "error"
-    assert "Ray did not start 2 times: " in core.notes[-1] and "no Ray answered" in core.notes[-1]
+    assert len(began) == 2 + STARTS and core.ending == "error"
+    assert f"Ray did not start {STARTS} times: " in core.notes[-1]
+    assert "no Ray answered" in core.notes[-1]
 
 
 def test_whatever_breaks_a_search_off_is_said_and_what_was_found_is_kept(tmp_path):

@@ -264,6 +264,19 @@ def test_ends_that_the_journal_lost_are_told_and_the_table_of_them_kept(finished
     assert state["ended"] and state["trials"]["total"] >= 12
 
 
+def test_a_number_that_is_used_again_has_nothing_of_the_trial_that_had_it(finished):
+    run = finished.run
+    for number in finished.table.rows:
+        write_checkpoint(run.trial(number), checkpoint(f"of trial {number} before"))
+    lines = run.journal.read_bytes().splitlines(True)
+    run.journal.write_bytes(b"".join(lines[: len(lines) // 2]))
+    known = {r.number for n in open_studies(run).names() for r in open_studies(run).records(n)}
+    Simulation(run.path, "14trials").go()
+    for number in finished.table.rows.keys() - known:
+        assert not (run.trial(number) / CHECKPOINT).exists()
+        assert (run.path / "trials.lost" / str(number) / CHECKPOINT).exists()
+
+
 def test_a_lost_space_is_written_again_from_what_it_was_made_of(finished, tmp_path):
     run, source = finished.run, tmp_path / "source.yaml"
     whole = (run.path / "space.yaml").read_bytes()

@@ -55,10 +55,12 @@ def execute(
         _session(strand, data, placement, refresh, say, parent)
 
     with signals(core, strand):
-        strand.run(lambda: _sessions(strand, session))
+        strand.run(lambda: _sessions(strand, session, say))
 
 
-def _sessions(strand: Strand, session: Callable[[], None]) -> None:
+def _sessions(
+    strand: Strand, session: Callable[[], None], say: Callable[[str], None] = lambda _: None
+) -> None:
     """One Ray after the other, until one comes to its end or it is not worth another.
 
     What keeps the first one from starting is the user's to know at once; of a later one, the
@@ -80,6 +82,7 @@ def _sessions(strand: Strand, session: Callable[[], None]) -> None:
             with strand.core() as core:
                 if not outlive(core, str(died), died.hungry, begun=died.begun):
                     return
+                say(f"{core.faults.ray}: it is started again")
 
 
 def _fit(tuner: Any, workers: Workers) -> None:

@@ -37,7 +37,7 @@ def check_address(asked: str) -> None:
     if not _answers(host, int(port)):
         raise UserError(
             f"--ray-address {asked}: nobody answers there; start the cluster (ray start --head), "
-            "or leave the option out"
+            "or have it run on this machine alone: --ray-address local"
         )
 
 
