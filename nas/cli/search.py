@@ -50,7 +50,10 @@ def search(
     cpus_per_trial: CpusPerTrial = None,
     ray_address: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Join a Ray cluster that runs: auto or host:port."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Join a Ray cluster that runs: auto or host:port; local: this machine alone.",
+        ),
     ] = None,
     keep: Annotated[
         str | None, typer.Option(help="Checkpoints to keep: top:20 (default), top:N, all.")
