@@ -49,7 +49,7 @@ RAY_SECONDS = 3.5  # of Ray's start, beside that of the workers' Python
 EXPORT_SECONDS = 1.0
 MEMORY = "/dev/shm"  # a folder in memory, on Linux
 PAUSES = 8  # of a simulated epoch of the default network, at the most
-# How much of a simulated result is chance, to 1 of the network's size: in eight real searches sizes
+# How much of a simulated result is chance, to 1 of the network's size: in nine real searches sizes
 # explained an eighth of what coarse trials came to.
 CHANCE = 2.6
 
