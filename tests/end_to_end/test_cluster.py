@@ -82,7 +82,7 @@ def epochs(run: Path, number: int) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_trials_run_on_both_nodes_and_their_files_come_home(nodes, tmp_path):
-    words = ("--budget", "4trials", "--set", "recipe.epochs=3")
+    words = ("--budget", "4trials", "--set", "recipe.epochs=120")
     process = begin(nodes, tmp_path, *words)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
