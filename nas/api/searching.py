@@ -11,7 +11,7 @@ from typing import Any
 from .. import export
 from ..errors import RunError, SearchFailed, UserError
 from ..models import cost
-from ..rundir import Request, RunDir
+from ..rundir import Request, RunDir, witnessed
 from ..search import request as requests
 from ..search import run as driver
 from ..search import storage as storages
@@ -196,7 +196,7 @@ def carry_out(
     run, prepared = session.run, session.prepared
     if prepared is not None:
         disk = Disk(run, say=say)
-        with run.lock(say), disk.patience():
+        with run.lock(say), witnessed(run.path), disk.patience():
             driver.search(run, prepared, view=view, started=started, disk=disk, say=say)
             device = here(prepared.request.device)
             export.best(run, prepared.data, device=device, test=exam.tester(run))

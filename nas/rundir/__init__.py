@@ -2,6 +2,7 @@
 
 folder  the run and its files        lock   who may write in it
 files   files that are whole or not there at all, and what to do when the disk is full
+witness who says it when a search's process ends without a word
 """
 
 from __future__ import annotations
@@ -33,3 +34,5 @@ from .folder import list_runs as list_runs
 from .folder import to_yaml as to_yaml
 from .lock import NAME as NAME
 from .lock import abandoned as abandoned
+from .witness import dismiss as dismiss
+from .witness import witnessed as witnessed

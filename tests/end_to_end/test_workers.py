@@ -140,6 +140,29 @@ def test_a_dead_process_of_ray_costs_no_trial_and_no_epoch(start, tmp_path, vict
     assert sum(int(row["epoch"]) for row in after.values()) <= 30, "none was paid for twice"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["ray::DashboardAgent", "ray::RuntimeEnvAgent"])
+def test_an_end_that_ray_gives_this_process_is_told_and_a_resume_finishes(
+    start, nas, tmp_path, agent
+):
+    """A raylet without its agents ends in order; Ray's library may then end its process."""
+    run = tmp_path / "run"
+    process = start(*WORDS, "--budget", "6trials", "--set", "recipe.epochs=30")
+    before = wait_for_epoch(run, 2, process)
+    (raylet,) = children(process.pid, "/raylet ")
+    (pid,) = children(raylet, agent)
+    os.kill(pid, signal.SIGKILL)
+    _, err = process.communicate(timeout=400)
+    if process.returncode != 0:
+        assert "ended without a word of its own" in err
+        assert f"nas search --resume {run}" in err
+        assert "ended without a word of its own" in (run / "log.txt").read_text()
+    assert nas("search", "--resume", "run").code == 0
+    with (run / "trials" / "0" / "metrics.csv").open() as file:
+        assert list(csv.DictReader(file))[: len(before)] == before
+    assert all(row["cause"] for row in rows(run).values())
+
+
 def wait_for_epoch(run: Path, epoch: int, process: subprocess.Popen[str]) -> list[dict[str, str]]:
     """Wait until trial 0 has trained so far; its epochs."""
     limit = time.monotonic() + 120
@@ -162,15 +185,18 @@ def kill(victim: str, driver: int, run: Path) -> None:
         pid = int(file.name.removeprefix(".worker-"))
         os.kill(pid, signal.SIGSTOP if "stopped" in victim else signal.SIGKILL)
         return
-    children = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(driver)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
     name = victim.removeprefix("stopped ")
-    (pid,) = [int(line.split()[0]) for line in children if f"/{name} " in line]
+    (pid,) = children(driver, f"/{name} ")
     os.kill(pid, signal.SIGKILL if name == victim else signal.SIGSTOP)
+
+
+def children(parent: int, name: str) -> list[int]:
+    """The pids of a process's children whose command line has `name` in it."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(parent)],
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    return [int(line.split()[0]) for line in listed if name in line]
 
 
 SIGNS = """

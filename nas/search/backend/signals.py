@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from ...rundir import dismiss
 from ..core import Core
 from .strand import Strand
 
@@ -26,6 +27,7 @@ def signals(core: Core, strand: Strand) -> Iterator[None]:
     def handle(number: int, _: FrameType | None) -> None:
         if core.ending is not None:
             strand.end_processes()  # they would follow by themselves, some of them later
+            dismiss()
             os._exit(130)
         if not core.over:  # else: it is at its end already, and only Ray's is waited for
             core.interrupt()
