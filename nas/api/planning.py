@@ -375,9 +375,8 @@ def _rehearser(prepared: Prepared, speed: Speed, starting: float, sizes: Sequenc
     first = default_network(prepared.space)
     default = Recipe.from_mapping(first.recipe)
     # a worker's second, but for long epochs, whose pauses would be all that is simulated
-    interval = max(
-        PAUSE_SECONDS, speed.epoch(_price(first, prepared).macs, default.batch_size) / PAUSES
-    )
+    epoch = speed.epoch(_price(first, prepared).macs, default.batch_size)
+    interval = max(PAUSE_SECONDS, epoch / PAUSES)
     return rehearse
 
 
