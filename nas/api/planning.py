@@ -344,13 +344,13 @@ def _rehearser(prepared: Prepared, speed: Speed, starting: float, sizes: Sequenc
     def rehearse(budget: Budget, most: int | None, seed: int = 0) -> _Rehearsal:
         last = starting
 
-        def curve(ask: Ask, recipe: Mapping[str, Any], epoch: int) -> Report:
+        def curve(ask: Ask, _: Mapping[str, Any], epoch: int) -> Report:
             nonlocal last
             if ask.stage != finals.STAGE:
                 last = simulation.clock.now
             row = simulation.core.table.rows[ask.number]
             size = bisect.bisect(sizes, row["macs"]) / max(len(sizes), 1)
-            rate = float(recipe.get("lr", default.lr)) / default.lr
+            rate = float(row.get("recipe.lr", default.lr)) / default.lr
             rank = _rank(size, rate, f"{ask.seed} {seed}")
             return {**trained(epoch, rank * (1 - 0.5**epoch)), "seconds": seconds(row)}
 
