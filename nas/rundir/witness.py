@@ -89,8 +89,9 @@ def main(parent: int, folder: Path) -> None:
         return
     with contextlib.suppress(OSError), (folder / "log.txt").open("a") as log:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {said}\n")
+    cursor = "\x1b[?25h" if os.isatty(2) else ""  # a live view had hidden it
     with contextlib.suppress(OSError):  # a closed terminal
-        os.write(2, f"\nerror: {said}\n".encode())
+        os.write(2, f"{cursor}\nerror: {said}\n".encode())
 
 
 if __name__ == "__main__":
