@@ -23,7 +23,6 @@ from ..rundir import (
     LOST,
     Request,
     RunDir,
-    checkpoint_fault,
     write_bytes,
     write_text,
 )
@@ -31,6 +30,7 @@ from ..space import Architecture, Space, fill, load, parse
 from ..train.recipe import Recipe
 from ..units import counted, parse_budget
 from . import finals, snapshots
+from .checkpoints import fault_of
 from .drivers import Driven, driving
 from .ledger import Ledger
 from .recovery import (
@@ -157,7 +157,7 @@ def _trials(
                 write_text(folder / "architecture.yaml", text)
             done = None if text is None else "written again from the study's decisions"
             yield Finding(f"{where}/architecture.yaml", "it cannot be read", done)
-        fault = None if record.running else checkpoint_fault(folder / CHECKPOINT)
+        fault = None if record.running else fault_of(folder / CHECKPOINT, record.plan)
         if fault is not None and fault != "missing":
             if mend:
                 (folder / CHECKPOINT).unlink(missing_ok=True)

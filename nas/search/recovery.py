@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError, SpaceError
-from ..rundir import CHECKPOINT, PREVIOUS, RunDir, checkpoint_fault, leftovers, write_text
+from ..rundir import CHECKPOINT, PREVIOUS, RunDir, leftovers, write_text
 from ..space import Architecture, Space, fill, parse
 from ..units import counted
+from .checkpoints import fault_of
 from .journal import mend_journal, torn_bytes
 from .journal_lock import KernelLock
 from .study import Record, Studies
@@ -68,8 +69,8 @@ def take_stock_of_files(
 def take_stock_of_trials(
     run: RunDir, space: Space | Architecture, studies: Studies, *, mend: bool = True
 ) -> Iterator[Finding]:
-    """Every trial's folder has its architecture, every running one a checkpoint that can be read
-    or none."""
+    """Every trial's folder has its architecture, every running one a checkpoint that it can go on
+    from, or none."""
     for stage in studies.names():
         for record in studies.records(stage):
             if record.number is None or record.carried_from is not None:
@@ -155,18 +156,18 @@ def _rewritten(run: RunDir, space: Space | Architecture, record: Record, mend: b
 
 
 def _checkpoints(run: RunDir, record: Record, gone: bool, mend: bool) -> Iterator[Finding]:
-    """Of a running trial: the last one that can be read is the one it goes on from.
+    """Of a running trial: the last one that is its own and whole is the one it goes on from.
 
     One that begins again has no curve any more, and nothing more is said of it.
     """
     assert record.number is not None
     folder = run.trial(record.number)
     last, previous, curve = folder / CHECKPOINT, folder / PREVIOUS, folder / "metrics.csv"
-    fault = checkpoint_fault(last)
+    fault = fault_of(last, record.plan)
     begins = not record.epoch or not (gone or curve.exists())
     if fault is None or (fault == "missing" and begins and not previous.exists()):
         return
-    if checkpoint_fault(previous) is None:
+    if fault_of(previous, record.plan) is None:
         if mend:
             previous.replace(last)
         if fault != "missing":  # else: killed between two renames, and nothing is lost

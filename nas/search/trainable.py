@@ -10,7 +10,6 @@ import csv
 import faulthandler
 import io
 import os
-import pickle
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from ..data import AUGMENTATIONS, ImageData
 from ..errors import cut, words_of
 from ..models import build
 from ..plugins import Plugin, load_plugins
-from ..rundir import CHECKPOINT, PREVIOUS, is_full, write_checkpoint, write_text
+from ..rundir import is_full, write_text
 from ..space import Architecture, parse
 from ..train.determinism import be_deterministic
 from ..train.epoch import EpochReport
@@ -34,6 +33,7 @@ from ..train.guard import BOUND, violation
 from ..train.loop import Trainer
 from ..train.recipe import Recipe
 from . import conditions
+from .checkpoints import restore, save
 from .faults import is_out_of_memory
 from .work import Ask
 
@@ -203,35 +203,6 @@ def patiently(folder: Path, write: Callable[[], None]) -> Iterator[Report]:
                 raise
         yield {"kind": "pause", "share": 1.0, "full": str(folder)}
         time.sleep(PAUSE_SECONDS)
-
-
-def save(trainer: Trainer, folder: Path, digest: str) -> None:
-    """The trainer's state, whole or not at all; `digest` says of which network and recipe."""
-    content = io.BytesIO()
-    torch.save({"digest": digest, "state": trainer.state()}, content)
-    write_checkpoint(folder, content.getvalue())
-
-
-def restore(trainer: Trainer, folder: Path, digest: str) -> bool:
-    """Go on from the last checkpoint that can be used; whether there was one.
-
-    A torn file, or one of another network, is left aside: the one before it is taken, or the
-    training starts again.
-    """
-    return any(_restore(trainer, folder / name, digest) for name in (CHECKPOINT, PREVIOUS))
-
-
-def _restore(trainer: Trainer, path: Path, digest: str) -> bool:
-    if not path.exists():
-        return False
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["digest"] != digest:
-            return False
-        trainer.load_state(saved["state"])
-    except (RuntimeError, KeyError, EOFError, OSError, ValueError, pickle.UnpicklingError):
-        return False
-    return True
 
 
 def write_metrics(path: Path, history: list[EpochReport]) -> None:

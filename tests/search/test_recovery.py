@@ -6,10 +6,10 @@ import io
 import json
 import re
 import shutil
-import zipfile
 from dataclasses import asdict, replace
 
 import pytest
+import torch
 
 from nas.api.doctor import doctor
 from nas.errors import RunError
@@ -20,18 +20,26 @@ from nas.search.run import _mended, open_studies
 from .simulator import TEXT, Simulation
 
 
-def checkpoint(content: str) -> bytes:
+def checkpoint(content: str, digest: str = "", seed: int = 0, epochs: int = 0) -> bytes:
+    """As a worker writes it, in what a resume looks at."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("data", content)
+    training = {"seed": seed, "epochs": epochs}
+    torch.save({"digest": digest, "state": {"training": training, "content": content}}, file)
     return file.getvalue()
+
+
+def own_checkpoint(simulation: Simulation, number: int, content: str) -> bytes:
+    row = simulation.table.rows[number]
+    return checkpoint(content, row["digest"], row["seed"], row["epochs"])
 
 
 def write_checkpoints(simulation: Simulation) -> bool:
     """As the workers do, at every epoch."""
     for live in simulation.core._live.values():
         for epoch in range(max(1, live.epoch - 1), live.epoch + 1):
-            write_checkpoint(simulation.run.trial(live.ask.number), checkpoint(str(epoch)))
+            number = live.ask.number
+            content = own_checkpoint(simulation, number, str(epoch))
+            write_checkpoint(simulation.run.trial(number), content)
     return False
 
 
@@ -105,6 +113,29 @@ def test_of_a_truncated_checkpoint_the_one_before_it_is_used(killed):
     assert f"trials/{number}/{CHECKPOINT}" in line and "truncated" in line
     assert "the one before it is used" in line
     assert (folder / CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.parametrize("other", ["digest", "seed", "epochs", "weights", "list"])
+def test_a_checkpoint_of_another_training_is_like_a_truncated_one(killed, other):
+    """Copied there by mistake, it is whole, and cannot be gone on from."""
+    number = min(killed.core._live)
+    folder, row = killed.run.trial(number), killed.table.rows[number]
+    before = (folder / PREVIOUS).read_bytes()
+    own = {key: row[key] for key in ("digest", "seed", "epochs")}
+    if other in own:
+        own[other] = "another" if other == "digest" else own[other] + 1
+        (folder / CHECKPOINT).write_bytes(checkpoint("theirs", **own))
+    else:
+        torch.save({"weight": torch.zeros(2)} if other == "weights" else [1], folder / CHECKPOINT)
+    (line,) = take_stock(killed)
+    assert line.startswith(f"trials/{number}/{CHECKPOINT}: it is ")
+    assert line.endswith("; the one before it is used")
+    assert ("of another training" in line) == (other in own)
+    assert (folder / CHECKPOINT).read_bytes() == before
+    (folder / CHECKPOINT).write_bytes(checkpoint("theirs"))
+    (line,) = take_stock(killed)
+    assert f"trial {number} is trained again from its first epoch" in line
+    assert not (folder / CHECKPOINT).exists()
 
 
 def test_without_any_checkpoint_that_can_be_read_the_trial_begins_again(killed):
@@ -355,7 +386,9 @@ def test_a_curve_with_a_broken_tail_keeps_its_rows(finished, tail):
 def test_a_look_tells_all_that_the_mending_would(finished):
     (finished.run.path / "stages.json").unlink()
     (finished.run.path / "best.pt").write_bytes(b"PK")
-    (finished.run.trial(_source(finished)) / CHECKPOINT).write_bytes(checkpoint("weights"))
+    source = _source(finished)
+    content = own_checkpoint(finished, source, "weights")
+    (finished.run.trial(source) / CHECKPOINT).write_bytes(content)
     found = doctor(finished.run.path, dry_run=True)
     assert [f.where for f in found.findings] == ["stages.json", "best.yaml, best.pt"]
     assert "best.pt is truncated" in found.findings[-1].what

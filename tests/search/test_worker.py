@@ -6,6 +6,7 @@ import faulthandler
 from pathlib import Path
 
 import pytest
+import torch
 
 from nas.data import AUGMENTATIONS, ImageData, load
 from nas.plugins import Plugin, load_plugins
@@ -99,6 +100,47 @@ def test_after_a_fault_the_worker_trains_the_next_trial(data, tmp_path):
         while report["kind"] == "pause":
             report = worker.step()
         assert report["kind"] == kind
+
+
+@pytest.mark.parametrize("spoiled", ["seed", "network", "weights", "state"])
+def test_a_checkpoint_of_another_training_is_left_aside(data, tmp_path, spoiled):
+    """The one before it is gone on from; without one it is the training from its beginning."""
+
+    def curve(folder: Path, seed: int = 0, channels: int = 8) -> tuple[list[float], float]:
+        """The losses, and what the first epoch took: the same again where it was not trained."""
+        text = TEXT.replace("FAULT", "none").replace("AUGMENT", "none")
+        text = text.replace("channels: 8", f"channels: {channels}")
+        folder.mkdir(exist_ok=True)
+        worker = Worker(data, "cpu", 1)
+        worker.begin(Ask(3, "coarse", text, 2, seed, str(folder), 0, True))
+        told = [worker.step()]
+        while told[-1].get("epoch") != 2:
+            told.append(worker.step())
+            assert told[-1]["kind"] != "failed", told[-1]
+        epochs = [report for report in told if report["kind"] == "epoch"]
+        return [report["train_loss"] for report in epochs], epochs[0]["seconds"]
+
+    own, other = tmp_path / "own", tmp_path / "other"
+    whole, first = curve(own)
+    before = own / "checkpoint.previous.pt"
+    if spoiled in ("seed", "network"):
+        curve(other, **({"seed": 1} if spoiled == "seed" else {"channels": 4}))
+        theirs = (other / "checkpoint.pt").read_bytes()
+        (own / "checkpoint.pt").write_bytes(theirs)
+    else:
+        saved = torch.load(own / "checkpoint.pt", weights_only=True)
+        if spoiled == "weights":  # that do not fit, behind some that do
+            name, weight = list(saved["state"]["model"].items())[-1]
+            saved["state"]["model"][name] = weight[:-1]
+        else:
+            saved["state"]["optimizer"] = None
+        torch.save(saved, own / "checkpoint.pt")
+    spoilt = (own / "checkpoint.pt").read_bytes()
+    assert curve(own) == (whole, first), "from its first epoch's checkpoint on"
+    (own / "checkpoint.pt").write_bytes(spoilt)
+    before.unlink()
+    again, took = curve(own)
+    assert again == whole and took != first, "from its own first weights on"
 
 
 def test_a_worker_opens_a_file_for_its_last_words(data, tmp_path):
