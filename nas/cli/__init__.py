@@ -15,7 +15,8 @@ INTERRUPTED = False  # by SIGINT or SIGTERM
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave the process with its exit code.
 
-    0 done, 1 something failed, 2 what the user wrote, 130 interrupted.
+    0 done, 1 something failed, 2 what the user wrote, 130 interrupted, 141 nobody reads what is
+    printed (`| head -1`), which is no error and said to nobody.
     """
     from ..errors import NasError
 
@@ -54,7 +55,7 @@ def check_interrupt() -> None:
 
 def _run(arguments: list[str] | None) -> int:
     from .commands import app
-    from .streams import open_all, output_lost, result_alone
+    from .streams import OutputLost, open_all, output_lost, result_alone
     from .usage import UsageError, refusal
 
     open_all()
@@ -66,6 +67,10 @@ def _run(arguments: list[str] | None) -> int:
         sys.stdout.flush()
     except UsageError as error:
         raise refusal(error) from None
+    except SystemExit as end:  # Click's and Rich's answer to a pipe without a reader is a 1
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        raise OutputLost(end.__context__) from None
     except OSError as error:
         lost = output_lost(error)
         if lost is None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 GONE = (errno.EIO, errno.EPIPE, errno.ENXIO)  # a closed terminal, a pipe without a reader
+BY_SIGPIPE = 141  # 128 + 13: how shells tell the end of other programs before `| head -1`
 WIDE = 120  # columns where nothing says how many there are: tables in files are not to be cut
 
 
@@ -55,6 +56,8 @@ class OutputLost(NasError):
 
     def __init__(self, error: OSError) -> None:
         self.quiet = error.errno in GONE  # nobody reads: `| head -1`
+        if self.quiet:
+            self.exit_code = BY_SIGPIPE
         super().__init__(f"standard output cannot be written ({error.strerror})")
 
 
