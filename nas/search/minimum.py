@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..units import Budget, show_seconds
+from . import stages
 from .ledger import CLOSING_SECONDS, OVERHEAD_SECONDS, RESERVE_LEAST, SAFETY, Ledger
 
 STARTING_SECONDS = 8.0  # Ray and its workers, with torch in them: 5 to 8 s on two cores
-FEW_TRIALS = 6  # of trial 0's cost, below which a budget is called small
-SEARCHED = 4  # trials, trial 0 among them, from which one speaks of a search
+FEW_TRIALS = 4  # trial 0 among them, below which a budget is called small
 DEARER = 2.0  # than trial 0: what the candidate that is trained in full may cost
 CAUTION = 1.25  # machines are noisy
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -43,12 +43,10 @@ class Measured:
 
 def few_trials(ledger: Ledger, reference: Mapping[str, Any]) -> str | None:
     """What to say after trial 0's first epoch where the budget holds few of its like."""
-    left, seconds, epochs = (
-        ledger.search_slot_seconds(),
-        reference["epoch_seconds"],
-        reference["epochs"],
-    )
-    if left is None or left >= FEW_TRIALS * seconds * epochs:
+    seconds, epochs = reference["epoch_seconds"], reference["epochs"]
+    left, trials = ledger.search_slot_seconds(), ledger.budget.trials
+    needed = FEW_TRIALS * (OVERHEAD_SECONDS + seconds * epochs)
+    if (left is None or left >= needed) and (trials is None or trials >= FEW_TRIALS):
         return None
     return (
         f"the budget of {ledger.budget.text} is small for this space and data: an epoch of its "
@@ -68,24 +66,20 @@ def enough(ledger: Ledger, measured: Measured, started: float | None = None) -> 
     asked = _asked(ledger, measured, ledger.starting_seconds if started is None else started)
     if asked == ledger.budget.text:
         return "; give a larger one, or fewer epochs (--set recipe.epochs=…)"
-    return (
-        f"; the smallest useful budget is about {asked} (less with --set recipe.epochs=…, or a "
-        "space of smaller networks)"
-    )
+    said = f"; the smallest useful budget is about {asked}"
+    if not ledger.timed:  # trials alone are as many whatever they take
+        return said
+    return f"{said} (less with --set recipe.epochs=…, or a space of smaller networks)"
 
 
 def nothing_more(ledger: Ledger, reference: Mapping[str, Any]) -> str:
     """What to say of a session that trained no epoch, since earlier ones had spent so much."""
     measured = Measured.of(reference, reference["epoch_seconds"])
-    least = smallest(
-        ledger.budget, measured, slots=ledger.slots, devices_per_trial=ledger.devices_per_trial,
-        started=ledger.start,
-    )  # fmt: skip
     said = f"the budget of {ledger.budget.text} held no more training"
     if ledger.budget.wall_seconds is not None:
         spent, start = show_seconds(ledger.spent_before), show_seconds(ledger.start)
         said += f": {spent} were spent before, and this start took {start}"
-    asked = advice(ledger.budget, ledger.beyond(least))
+    asked = advice(ledger.budget, ledger.beyond(_least(ledger, measured, ledger.start)))
     return f"{said}; the smallest one that is of use is about {asked}"
 
 
@@ -96,11 +90,14 @@ def at_least(ledger: Ledger, measured: Measured) -> str:
 
 
 def _asked(ledger: Ledger, measured: Measured, started: float) -> str:
-    least = smallest(
+    return advice(ledger.budget, _least(ledger, measured, started))
+
+
+def _least(ledger: Ledger, measured: Measured, started: float) -> Budget:
+    return smallest(
         ledger.budget, measured, slots=ledger.slots, devices_per_trial=ledger.devices_per_trial,
         started=started,
     )  # fmt: skip
-    return advice(ledger.budget, least)
 
 
 def smallest(
@@ -109,20 +106,22 @@ def smallest(
     """The least bound of each kind that `budget` has. `started`: wall seconds gone at the start
     of the first trial, where they were more than usual."""
     epoch = measured.epoch_seconds
-    trial = OVERHEAD_SECONDS + epoch * measured.coarse_epochs
+    # not what a budget that is too small has shortened it to: one that is enough does not
+    coarse = max(measured.coarse_epochs, stages.coarse(()).epochs(measured.full_epochs))
+    trial = OVERHEAD_SECONDS + epoch * coarse
     final = OVERHEAD_SECONDS + epoch * measured.full_epochs
-    search = trial * (1 + (SEARCHED - 1) * DEARER)
-    at_once = min(slots, SEARCHED)
+    search = trial * (1 + (FEW_TRIALS - 1) * DEARER)
+    at_once = min(slots, FEW_TRIALS)
     kept = final * SAFETY * (DEARER if slots > 1 else 1 + DEARER)
     wall = _with_reserve(search / at_once, kept)
     wall = CAUTION * (wall + max(STARTING_SECONDS, started)) + CLOSING_SECONDS
     device = _with_reserve(search, final * SAFETY * (1 + DEARER)) * devices_per_trial
-    epochs = _with_reserve(SEARCHED * measured.coarse_epochs, 2 * measured.full_epochs)
+    epochs = _with_reserve(FEW_TRIALS * coarse, 2 * measured.full_epochs)
     return Budget(
         "",
         wall_seconds=None if budget.wall_seconds is None else wall,
         device_seconds=None if budget.device_seconds is None else CAUTION * device,
-        trials=None if budget.trials is None else SEARCHED,
+        trials=None if budget.trials is None else FEW_TRIALS,
         epochs=None if budget.epochs is None else math.ceil(epochs),
     )
 

@@ -177,7 +177,9 @@ def test_the_smallest_useful_budget_that_is_named_searches_and_trains_in_full(
     assert 0 in full and state["finalists"][0]["candidate"] in full
 
 
-@pytest.mark.parametrize("budget", ["12s", "0.004gpu-h", "0.004cpu-h,100trials", "3epochs"])
+@pytest.mark.parametrize(
+    "budget", ["12s", "0.004gpu-h", "0.004cpu-h,100trials", "3epochs", "1trials", "2trials,1h"]
+)
 def test_what_is_too_small_names_a_budget_that_is_not(tmp_path, budget):
     text = TEXT.replace("epochs: 18", "epochs: 6")
     options = {"text": text, "epoch_seconds": lambda _: 3.0}
@@ -191,7 +193,20 @@ def test_what_is_too_small_names_a_budget_that_is_not(tmp_path, budget):
     ], "in the units that were asked"
     state = Simulation(tmp_path / "enough", named, **options).go()
     assert any(entry["candidate"] and entry["epochs"] == 6 for entry in state["finalists"])
-    assert not [note for note in state["notes"] if "smallest useful budget" in note]
+    assert not [note for note in state["notes"] if "small" in note]
+
+
+def test_the_budget_that_is_named_does_not_hang_on_how_small_the_given_one_is():
+    """One that is small shortens the coarse stage, of a forecast too; one that is enough does
+    not."""
+    least = [
+        minimum.smallest(
+            parse_budget("1s,1gpu-h,1epochs"), minimum.Measured(0.5, coarse, 12), slots=2,
+            devices_per_trial=1.0,
+        )
+        for coarse in (1, 2)
+    ]  # fmt: skip
+    assert least[0] == least[1]
 
 
 def test_what_the_start_has_eaten_is_told_with_what_it_took():
