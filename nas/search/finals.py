@@ -98,7 +98,7 @@ class Finals:
             jobs, note = instead or _shortened(entrants, self._ledger, trained, self._price)
         self._jobs, self._wanted = deque(jobs), tuple(jobs)
         self._ledger.reserve([job.cost for job in jobs])
-        return note
+        return "; ".join(filter(None, (_no_baseline(self._rows.reference()), note))) or None
 
     def record(self) -> list[dict[str, Any]]:
         """The jobs to come, as plain values."""
@@ -255,7 +255,7 @@ class Finals:
         of an earlier session's final training, then the best of the search.
         """
         reference, number = self._rows.reference(), self._rows.leader()
-        own = [] if reference is None or reference["cause"] in BROKEN else [reference]
+        own = [reference] if reference is not None and _trainable(reference) else []
         leader = [self._rows.rows[number]] if number else []
         known = {row["digest"] for row in leader}
         ranked = self._rows.ranked(MOST_CANDIDATES + len(leader))
@@ -294,6 +294,25 @@ class Finals:
                     f"{row['trial']} took its place"
                 )
         return None
+
+
+def _trainable(reference: Row) -> bool:
+    """Whether trial 0 can be trained in full, by what became of it in the search.
+
+    After an epoch it has, whatever failed then: most likely its workers were killed too often.
+    """
+    cause = reference["cause"]
+    return cause not in BROKEN or (cause == "failed" and reference["epoch"] > 0)
+
+
+def _no_baseline(reference: Row | None) -> str | None:
+    """What to say where trial 0 is not trained in full; None: it is."""
+    if reference is None or _trainable(reference):
+        return None
+    return (
+        f"trial 0, the default network, ended as {reference['cause']}: the final training has no "
+        "baseline to compare with"
+    )
 
 
 def plan_of(job: Job, row: Row, decisions: Mapping[str, object], seed: int) -> dict[str, Any]:

@@ -81,3 +81,30 @@ def test_an_interrupted_final_training_is_not_called_too_large_for_the_budget(tm
     simulation.core.interrupt()
     simulation.go()
     assert noted(simulation) == []
+
+
+def test_a_trial_0_that_was_killed_too_often_is_the_baseline_all_the_same(tmp_path):
+    simulation = Simulation(tmp_path / "run", "12trials", slots=1)
+
+    def kill(s):
+        live = s.core._live.get(0)
+        if live is not None and live.epoch == 1:
+            s.core.on_death(0, "the worker was killed")
+        return False
+
+    simulation.core.faults.retries = 0
+    state = simulation.go(kill)
+    assert simulation.table.rows[0]["cause"] == "failed"
+    assert {entry["candidate"] for entry in state["finalists"] if entry["complete"]} > {0}
+    assert not any("baseline" in note for note in state["notes"])
+
+
+def test_without_an_epoch_of_trial_0_it_is_said_that_there_is_no_baseline(tmp_path):
+    simulation = Simulation(tmp_path / "run", "12trials", slots=1)
+    simulation.core.faults.retries = 0
+    assert simulation.core.next().number == 0
+    simulation.core.on_death(0, "the worker was killed")
+    state = simulation.go()
+    assert all(entry["candidate"] for entry in state["finalists"])
+    (said,) = [note for note in state["notes"] if "baseline" in note]
+    assert said.startswith("trial 0, the default network, ended as failed: ")
