@@ -260,6 +260,7 @@ class Core:
     def _book(self, live: Live) -> None:
         """With each report, what a running trial has cost: a crash forgets what came after it."""
         seconds, wall = self.table.rows[live.ask.number]["epoch_seconds"], self.ledger.wall_seconds
+        self.table.spend(live.ask.number, live.device_seconds)
         self._studies.progress(live.trial, live.epoch, live.device_seconds, seconds, wall)
 
     def _epoch(self, live: Live, report: Mapping[str, Any]) -> None:

@@ -99,7 +99,12 @@ class Table:
             epoch_seconds = device_seconds / epoch
         fastest = row["epoch_seconds"]  # the first epoch warms the worker up
         row["epoch_seconds"] = epoch_seconds if epoch <= 2 else (fastest + epoch_seconds) / 2
-        row.update(epoch=epoch, validation=value, device_seconds=round(device_seconds, 3))
+        row.update(epoch=epoch, validation=value)
+        self.spend(number, device_seconds)
+
+    def spend(self, number: int, device_seconds: float) -> None:
+        """What a running trial has cost so far, between its epochs too."""
+        self.rows[number]["device_seconds"] = round(device_seconds, 3)
         self._sheet.change(number)
 
     def end(

@@ -407,3 +407,13 @@ def test_many_refused_draws_are_told_at_the_end(tmp_path):
     simulation = Simulation(tmp_path / "run", "9trials", text=text.replace("1M", "32k"))
     notes = " ".join(simulation.go()["notes"])
     assert "draws were refused untrained" in notes and "limits.params" in notes
+
+
+def test_the_table_tells_what_an_open_trial_has_cost_in_the_middle_of_its_first_epoch(tmp_path):
+    simulation = Simulation(
+        tmp_path / "run", "12trials", slots=1, interval=1.0, epoch_seconds=lambda _: 20.0
+    )
+    simulation.go(lambda s: s.ledger.device_seconds >= 5)
+    simulation.table.save(force=True)
+    (row,) = simulation.run.trials()
+    assert row["cause"] == "" and row["epoch"] == "0" and 5 <= float(row["device_seconds"]) < 20
