@@ -8,10 +8,11 @@ import fcntl
 import io
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import date
 from pathlib import Path
@@ -211,8 +212,16 @@ class RunDir:
 
     @property
     def plugins(self) -> list[Path]:
-        """The run's own copies of its plug-ins: what resumes and workers import."""
-        return [self.path / "plugins" / Path(source).name for source in self.request.plugins]
+        """The run's own copies of its plug-ins: what resumes and workers import.
+
+        Raises RunError where one of them is gone.
+        """
+        sources = [Path(source) for source in self.request.plugins]
+        copies = [self.path / "plugins" / source.name for source in sources]
+        gone = [source for source, copy in zip(sources, copies, strict=True) if not copy.is_file()]
+        if gone:
+            raise RunError(_lost_plugins(self.path, gone))
+        return copies
 
     def write_request(self, request: Request) -> None:
         write_text(self.path / "request.yaml", to_yaml(asdict(request)))
@@ -386,6 +395,18 @@ def _damaged(file: Path, what: str) -> RunError:
         f"{file} cannot be read ({what}): nas wrote it, so put it back as it was, or begin a new "
         "search"
     )
+
+
+def _lost_plugins(run: Path, sources: Sequence[Path]) -> str:
+    """Their text is noted nowhere else: whether a source is still the same, its user knows."""
+    names = ", ".join(f"plugins/{source.name}" for source in sources)
+    said = f"{run} has lost its {names}: put back what was there when the run began"
+    there = [str(source) for source in sources if source.is_file()]
+    if not there:
+        return f"{said}, from a copy"
+    words = " ".join(map(shlex.quote, there))
+    folder = shlex.quote(f"{run}/plugins")
+    return f"{said}; if not changed since: mkdir -p {folder} && cp {words} {folder}"
 
 
 def _reason(error: Exception) -> str:

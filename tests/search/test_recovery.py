@@ -6,12 +6,14 @@ import io
 import json
 import re
 import shutil
+import subprocess
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from nas.api.doctor import doctor
+from nas.api.searching import reopen
 from nas.errors import RunError
 from nas.rundir import CHECKPOINT, PREVIOUS, RunDir, lock, write_checkpoint
 from nas.search.recovery import take_stock_of_files, take_stock_of_trials
@@ -346,6 +348,24 @@ def test_without_what_follows_from_the_rest_a_run_is_a_run(finished, name):
     assert found.mended and [f.where for f in found.findings] == [name] * (name != "log.txt")
     assert (finished.run.path / name).exists() or name == "log.txt"  # its next line makes it
     assert doctor(finished.run.path).findings == ()
+
+
+def test_of_a_lost_plugin_it_is_said_where_it_may_be_had_again(finished, tmp_path):
+    run, source = finished.run, tmp_path / "own cells.py"
+    run.write_request(replace(run.request, plugins=[str(source)]))
+    said = f"{run.path} has lost its plugins/own cells.py: put back what was there when the run"
+    source.write_text("# its text\n")
+    for again in (lambda: reopen(run.path, "20trials", {}), lambda: run.plugins):
+        with pytest.raises(RunError, match=r"has lost its plugins/own cells\.py") as refused:
+            again()
+        assert str(refused.value).startswith(said)
+    (finding,) = doctor(run.path).findings
+    assert finding.what == str(refused.value) and finding.done is None
+    subprocess.run(["sh", "-c", finding.what.partition("changed since: ")[2]], check=True)
+    assert doctor(run.path).findings == () and run.plugins[0].read_text() == "# its text\n"
+    shutil.rmtree(run.path / "plugins")
+    source.unlink()
+    assert doctor(run.path).findings[0].what.endswith("when the run began, from a copy")
 
 
 def test_an_edited_space_is_not_mended(finished):
