@@ -36,6 +36,7 @@ from .ledger import Ledger
 from .recovery import (
     Finding,
     forgotten,
+    own_records,
     readable,
     rebuilt,
     take_stock_of_files,
@@ -84,8 +85,7 @@ def examine(
             return
         yield from _environment(run, mend)
         yield from take_stock_of_trials(run, space, studies, mend=mend)
-        own = [r for r in records if r.number is not None and r.carried_from is None]
-        yield from _trials(run, space, own, mend)
+        yield from _trials(run, space, own_records(studies), mend)
         yield from _tables(run, request, space, studies, records, mend)
 
 
@@ -202,7 +202,7 @@ def _tables(
     if not records:  # killed before its first trial, or all is lost
         yield from _lost(run, request)
         return
-    lost = forgotten(run, name_of(request.storage), studies, mend=mend)
+    lost = forgotten(run, studies, mend=mend)
     if lost is not None:
         yield lost
     table = Table(run, None)

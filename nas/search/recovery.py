@@ -18,6 +18,7 @@ from ..units import counted
 from .checkpoints import fault_of
 from .journal import mend_journal, torn_bytes
 from .journal_lock import KernelLock
+from .storage import name_of
 from .study import Record, Studies
 
 LOST_TRIALS = "trials.lost.csv"
@@ -71,22 +72,20 @@ def take_stock_of_trials(
 ) -> Iterator[Finding]:
     """Every trial's folder has its architecture, every running one a checkpoint that it can go on
     from, or none."""
-    for stage in studies.names():
-        for record in studies.records(stage):
-            if record.number is None or record.carried_from is not None:
-                continue
-            gone = not (run.trial(record.number) / "architecture.yaml").is_file()
-            if gone:
-                yield _rewritten(run, space, record, mend)
-            if record.running:
-                yield from _checkpoints(run, record, gone, mend)
-            elif mend:
-                run.settle(record.number)
+    for record in own_records(studies):
+        assert record.number is not None
+        gone = not (run.trial(record.number) / "architecture.yaml").is_file()
+        if gone:
+            yield _rewritten(run, space, record, mend)
+        if record.running:
+            yield from _checkpoints(run, record, gone, mend)
+        elif mend:
+            run.settle(record.number)
 
 
-def forgotten(run: RunDir, where: str, studies: Studies, *, mend: bool = True) -> Finding | None:
+def forgotten(run: RunDir, studies: Studies, *, mend: bool = True) -> Finding | None:
     """Trials that trials.csv calls ended and the studies do not: a journal has lost records that
-    the disk had. The table is kept, as all that is known of them. `where`: the studies are."""
+    the disk had. The table is kept, as all that is known of them."""
     try:
         ended = {int(row["trial"]) for row in run.trials() if row["cause"]}
     except (RunError, ValueError):
@@ -99,7 +98,7 @@ def forgotten(run: RunDir, where: str, studies: Studies, *, mend: bool = True) -
     which = ", ".join(map(str, lost[:MOST_LISTED])) + (" …" if len(lost) > MOST_LISTED else "")
     what = f"it has lost how {counted(len(lost), 'trial')} ended that trials.csv lists ({which})"
     done = f"trained again by a resume; the table as it was is kept in {LOST_TRIALS}"
-    return Finding(where, what, done)
+    return Finding(name_of(run.request.storage), what, done)
 
 
 def own_records(studies: Studies) -> list[Record]:

@@ -41,7 +41,7 @@ from .minimum import STARTING_SECONDS
 from .proposals import Price, Proposer
 from .recovery import Finding, forgotten, take_stock_of_files, take_stock_of_trials, undone
 from .request import Prepared, parse_keep
-from .storage import JOURNAL, BaseStorage, close, name_of, open_storage, shown, waiting
+from .storage import JOURNAL, BaseStorage, close, open_storage, shown, waiting
 from .strategies import STRATEGIES
 from .study import Studies
 from .table import Table
@@ -231,7 +231,7 @@ def _mended(run: RunDir, space: Space | Architecture, say: Callable[[str], None]
     """The studies, what an earlier session's death left being mended and said."""
     found = list(take_stock_of_files(run, say=say))
     studies = open_studies(run, say=say)
-    lost = forgotten(run, name_of(run.request.storage), studies)
+    lost = forgotten(run, studies)
     found += [lost] if lost else []
     found += take_stock_of_trials(run, space, studies)
     for finding in found:
