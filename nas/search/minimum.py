@@ -18,7 +18,8 @@ from .ledger import CLOSING_SECONDS, OVERHEAD_SECONDS, RESERVE_LEAST, SAFETY, Le
 STARTING_SECONDS = 8.0  # Ray and its workers, with torch in them: 5 to 8 s on two cores
 FEW_TRIALS = 4  # trial 0 among them, below which a budget is called small
 DEARER = 2.0  # than trial 0: what the candidate that is trained in full may cost
-CAUTION = 1.25  # machines are noisy
+CAUTION = 1.25  # machines are noisy,
+START_CAUTION = 1.6  # and most of all in starts: 12 to 40 s on one that others use too
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -114,7 +115,8 @@ def smallest(
     at_once = min(slots, FEW_TRIALS)
     kept = final * SAFETY * (DEARER if slots > 1 else 1 + DEARER)
     wall = _with_reserve(search / at_once, kept)
-    wall = CAUTION * (wall + max(STARTING_SECONDS, started)) + CLOSING_SECONDS
+    start = max(STARTING_SECONDS, started)
+    wall = CAUTION * wall + START_CAUTION * start + CLOSING_SECONDS
     device = _with_reserve(search, final * SAFETY * (1 + DEARER)) * devices_per_trial
     epochs = _with_reserve(FEW_TRIALS * coarse, 2 * measured.full_epochs)
     return Budget(
