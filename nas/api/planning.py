@@ -113,7 +113,7 @@ def plan(prepared: Prepared, started: float | None = None) -> dict[str, Any]:
         ],
         "starting_seconds": starting,
         **found,
-        "warning": _warning(prepared, epoch, found),
+        "warning": _warning(prepared, epoch, found, starting),
     }  # fmt: skip
 
 
@@ -211,7 +211,9 @@ def _speed(measured: pilot.Pilot, networks: Sequence[tuple[Cost, int]], data: An
     return Speed(step, mac, trial + DRIVER_SECONDS, images)
 
 
-def _warning(prepared: Prepared, epoch: float, found: Mapping[str, Any]) -> str | None:
+def _warning(
+    prepared: Prepared, epoch: float, found: Mapping[str, Any], starting: float
+) -> str | None:
     """What to say of a budget that holds no search to speak of."""
     request, final = prepared.request, found["final"]
     budget, full = parse_budget(request.budget), _full_epochs(prepared)
@@ -221,7 +223,7 @@ def _warning(prepared: Prepared, epoch: float, found: Mapping[str, Any]) -> str 
         return None
     least = minimum.smallest(
         budget, minimum.Measured(epoch, length, full), slots=request.trials_at_once,
-        devices_per_trial=request.gpus_per_trial or 1.0,
+        devices_per_trial=request.gpus_per_trial or 1.0, started=starting,
     )  # fmt: skip
     asked = minimum.advice(budget, least)
     less = f"; the smallest useful one is about {asked}" if asked != budget.text else ""
