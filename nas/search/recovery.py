@@ -45,7 +45,7 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        return f"{self.fault}; {self.done or 'this cannot be mended'}"
+        return f"{self.fault}; {self.done or 'nas doctor cannot mend this'}"
 
 
 def take_stock_of_files(
