@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,9 +32,10 @@ class Result:
 @pytest.fixture
 def here(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
+) -> Iterator[Callable[..., Result]]:
     """Run `nas …` in this process, which has loaded torch already, and in its working folder."""
     monkeypatch.setenv("COLUMNS", "100")
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: object) -> Result:
         capfd.readouterr()
@@ -42,7 +44,9 @@ def here(
         streams = capfd.readouterr()
         return Result(int(exit_.value.code or 0), streams.out, streams.err)
 
-    return run
+    yield run
+    for name, handler in before.items():  # the program's own are for the program's process
+        signal.signal(name, handler)
 
 
 @pytest.fixture(scope="session")
