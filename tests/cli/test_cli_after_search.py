@@ -40,7 +40,7 @@ def test_resume_of_a_finished_run_prints_it_and_touches_nothing(nas, searched):
 def test_runs_lists_it(nas, searched):
     told = nas("runs", "--dir", Path(searched["run"]).parent, "--json")
     (row,) = told.json["runs"]
-    assert (row["name"], row["state"]) == ("run", "finished")
+    assert (row["name"], row["state"]) == (Path(searched["run"]).name, "finished")
     assert row["validation"] == searched["best"]["validation"]
 
 
@@ -154,9 +154,10 @@ def test_open_run(searched):
     assert run.reference.trial == 0 and run.best.load()(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
     trials = run.trials
     assert list(trials["trial"]) == list(range(len(trials)))
+    assert {"cause", "stage"} <= set(trials.columns)
     assert str(trials["epochs"].dtype) == "Int64" and trials["validation"].dtype == float
     last = [stage["name"] for stage in searched["stages"] if stage["name"] != "final"][-1]
-    assert run.study.study_name == f"run.{last}" and run.study.trials
+    assert run.study.study_name == f"{run.path.name}.{last}" and run.study.trials
 
 
 def test_a_finished_export_is_not_tested_again(searched, monkeypatch):
@@ -210,7 +211,7 @@ def test_dashboard_answers_on_this_machine_only(searched):
         with urllib.request.urlopen(url, timeout=20) as answer:
             studies = json.load(answer)["study_summaries"]
         server.shutdown()
-    assert "run.coarse" in [study["study_name"] for study in studies]
+    assert f"{Path(searched['run']).name}.coarse" in [study["study_name"] for study in studies]
 
 
 def test_dashboard_on_a_taken_port(nas, searched):

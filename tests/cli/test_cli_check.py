@@ -182,7 +182,16 @@ def test_two_holes_that_spell_the_same_are_found(nas, tmp_path):
     assert nas("spaces", "--check", file, "--json").json["findings"] == []
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in shipped().glob("*.yaml")))
+LONG = {"nasnet_cells"}  # as long as half of the others together
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+        for name in sorted(path.stem for path in shipped().glob("*.yaml"))
+    ],
+)
 def test_the_shipped_spaces_are_clean(name, nas):
     found = nas("spaces", "--check", name, "--json")
     assert found.code == 0

@@ -107,13 +107,13 @@ def test_spaces(nas):
     assert "90 % of 200 draws" in told.out and "of 2,000" in told.out
 
 
-@pytest.mark.parametrize("name", ["nb201", "tiny"])
-def test_the_list_and_the_look_into_one_space_agree(name, nas):
-    listed = next(s for s in nas("spaces", "--json").json["spaces"] if s["name"] == name)
-    found = nas("spaces", name, "--json").json["distribution"]["params"]["quantiles"]
-    inside = {point["share"]: point["value"] for point in found}
-    # of 200 draws and of 2,000
-    assert listed["params"] == pytest.approx([inside[0.05], inside[0.95]], rel=0.25)
+def test_the_list_and_the_look_into_one_space_agree(nas):
+    listed = {space["name"]: space for space in nas("spaces", "--json").json["spaces"]}
+    for name in ("nb201", "tiny"):
+        found = nas("spaces", name, "--json").json["distribution"]["params"]["quantiles"]
+        inside = {point["share"]: point["value"] for point in found}
+        # of 200 draws and of 2,000
+        assert listed[name]["params"] == pytest.approx([inside[0.05], inside[0.95]], rel=0.25)
 
 
 def test_spaces_looks_into_one(nas):
@@ -225,22 +225,27 @@ def test_a_training_that_breaks_down_exits_1(nas, architecture, tmp_path):
     assert told.code == 1 and "recipe.lr" in told.err and "Traceback" not in told.err
 
 
-@pytest.mark.parametrize("command", ["plan", "search"])
+FORECAST = ("--space", "tiny", "--data", "digits", "--budget", "12trials")
+
+
+@pytest.mark.parametrize("command", [("plan",), ("search", "--dry-run")])
 def test_a_forecast_writes_nothing(nas, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pilot, "measure", measured)
-    words = [command, "--space", "tiny", "--data", "digits", "--budget", "30trials"]
-    words += ["--dry-run"] if command == "search" else []
-    told = nas(*words)
+    told = nas(*command, *FORECAST)
     assert told.code == 0, told.err
     for needed in (
-        "18 architectures", "params 500k", "1,293 train", "about 30 trials", "nothing was written",
+        "18 architectures", "params 500k", "1,293 train", "about 12 trials", "nothing was written",
     ):  # fmt: skip
         assert needed in " ".join(told.out.split())
-    found = nas(*words, "--json").json
-    assert found["default"]["params"] == 5178 and found["trials"] == 30
-    assert sum(row["trials"] for row in found["stages"]) == 30
     assert not list(tmp_path.iterdir())
+
+
+def test_a_forecast_in_json(nas, monkeypatch):
+    monkeypatch.setattr(pilot, "measure", measured)
+    found = nas("plan", *FORECAST, "--json").json
+    assert found["default"]["params"] == 5178 and found["trials"] == 12
+    assert sum(row["trials"] for row in found["stages"]) == 12
 
 
 def test_functions_win_over_packages_of_the_same_name():

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 FULL = Path("/dev/full")
-WORDS = [["--version"], ["describe", "lenet5"], ["describe", "lenet5", "--json"]]
 HELP = [["--help"], ["show", "--help"]]  # printed by Typer
+VERSION, TABLE, JSON = ["--version"], ["describe", "lenet5"], ["describe", "lenet5", "--json"]
 
 
 def nas(words, output) -> tuple[int, str]:
@@ -23,7 +23,7 @@ def nas(words, output) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("words", [VERSION, TABLE, pytest.param(JSON, marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_sentence(words):
     with FULL.open("w") as output:
         code, said = nas(words, output)
@@ -31,7 +31,9 @@ def test_a_full_disk_is_one_sentence(words):
     assert said == "error: standard output cannot be written (No space left on device)\n"
 
 
-@pytest.mark.parametrize("words", [*WORDS, *HELP])
+@pytest.mark.parametrize(
+    "words", [VERSION, JSON, pytest.param(TABLE, marks=pytest.mark.slow), *HELP]
+)
 def test_a_reader_that_left_hears_nothing(words):
     """As of `cat FILE | head -1`: ended by SIGPIPE, which is neither a success nor a failure."""
     reader, writer = os.pipe()

@@ -244,9 +244,20 @@ def test_says_what_it_is(name: str, row: dict[str, Any]) -> None:
     assert OPERATORS.get(name).module.forward is not nn.Module.forward
 
 
+def sighted(name: str, row: dict[str, Any]) -> Any:
+    """Norms and activations move no view: each of them with each operator is a slow test."""
+    beside = ("norm", "act") if name not in ("norm_act", "activation") else ()
+    marks = pytest.mark.slow if any(key in row for key in beside) else ()
+    return pytest.param(name, row, marks=marks, id=f"{name}-{json.dumps(row)}")
+
+
 @pytest.mark.parametrize(
     ("name", "row"),
-    [p for p in SAMPLES if "se" not in p.values[1] and p.values[0] not in UNSEEN],
+    [
+        sighted(name, row)
+        for name, row in (p.values for p in SAMPLES)
+        if "se" not in row and name not in UNSEEN
+    ],
 )
 def test_receptive_field_is_what_the_gradient_reaches(name: str, row: dict[str, Any]) -> None:
     side = 41

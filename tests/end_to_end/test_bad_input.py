@@ -451,13 +451,16 @@ def test_no_command_shows_the_help(nas: Callable) -> None:
     assert (code, out) == (2, "") and "Commands:" in err and "search" in err
 
 
-SUBPROCESS = (
-    "words: unknown option", "budget: zero", "space: unknown operator", "data: truncated IDX",
-    "run: resume of an edited copy",
+SUBPROCESS = ("budget: zero", "space: unknown operator", "run: resume of an edited copy")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "words: unknown option", "data: truncated IDX",  # the first to be found, and the last
+        *(pytest.param(each, marks=pytest.mark.slow) for each in SUBPROCESS),
+    ],
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", SUBPROCESS)
 @pytest.mark.usefixtures("unchanged")
 def test_the_real_program_answers_the_same(case: str, bad: Path) -> None:
     line, said = CASES[case]

@@ -37,7 +37,7 @@ def wait(run: Path, ended: int, process, seconds: float = 120) -> dict[int, dict
 @pytest.mark.parametrize(
     "word", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
-def test_a_signal_exports_the_best_so_far_and_says_how_to_resume(start, nas, tmp_path, word):
+def test_a_signal_exports_the_best_so_far_and_says_how_to_resume(start, tmp_path, word):
     run = tmp_path / "run"
     process = start(*WORDS, "--budget", "200trials", "--json")
     wait(run, 3, process)
@@ -53,8 +53,6 @@ def test_a_signal_exports_the_best_so_far_and_says_how_to_resume(start, nas, tmp
     assert told["stopped"] == "interrupted"
     assert Path(told["best"]["weights"]).exists()
     assert told["best"]["test"] is None, "test data are for the end alone"
-    done = nas("search", "--resume", "run", "--budget", "6trials", "--json")
-    assert done.code in (0, 2), done.err
 
 
 def test_a_recipe_that_explodes_is_stopped_within_ten_steps_and_nothing_survives(nas, tmp_path):
@@ -71,6 +69,7 @@ def test_a_recipe_that_explodes_is_stopped_within_ten_steps_and_nothing_survives
         assert row["stop"] in ("exploded", "nan") and int(row["steps"]) <= 10
 
 
+@pytest.mark.slow
 def test_a_budget_shorter_than_the_start_of_the_workers_is_kept_and_explained(nas):
     done = nas(*WORDS, "--budget", "2s", "--json")
     assert done.code == 1
@@ -78,9 +77,16 @@ def test_a_budget_shorter_than_the_start_of_the_workers_is_kept_and_explained(na
     assert "the smallest useful budget is about" in " ".join(done.err.split())
 
 
-@pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("seconds", [1.5, 4.0])
-def test_a_signal_before_the_first_trial_is_answered_too(start, nas, tmp_path, word, seconds):
+@pytest.mark.parametrize(
+    ("word", "seconds"),
+    [
+        (signal.SIGTERM, 1.5),
+        (signal.SIGINT, 4.0),
+        pytest.param(signal.SIGINT, 1.5, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 4.0, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_before_the_first_trial_is_answered_too(start, here, tmp_path, word, seconds):
     process = start(*WORDS, "--budget", "200trials", "--json")
     time.sleep(seconds)
     process.send_signal(word)
@@ -89,7 +95,7 @@ def test_a_signal_before_the_first_trial_is_answered_too(start, nas, tmp_path, w
     assert json.loads(out)["stopped"] == "interrupted"
     assert "Traceback" not in err
     if (tmp_path / "run").exists():
-        assert nas("show", "run", "--json").json["state"] == "interrupted"
+        assert here("show", tmp_path / "run", "--json").json["state"] == "interrupted"
 
 
 WHILE_LOADED = {

@@ -12,7 +12,7 @@ from torch import nn
 from nas.models import operator
 
 
-@operator("gated")
+@operator("own_gated")
 class Gated(nn.Module):
     """A convolution gated by another one."""
 
@@ -26,21 +26,24 @@ class Gated(nn.Module):
 '''
 SPACE = """
 network:
-  - {op: gated, name: first, channels: !choice [8, 12], kernel: !choice [3, 5]}
+  - {op: own_gated, name: first, channels: !choice [8, 12], kernel: !choice [3, 5]}
   - {op: max_pool}
   - {op: global_pool}
   - {op: linear}
-recipe: {lr: !log [0.03, 0.3], epochs: 6, batch_size: 64}
+recipe: {lr: !log [0.03, 0.3], epochs: 2, batch_size: 64}
 """
 
 
-def test_a_cell_of_ones_own_is_searched_exported_and_used(tmp_path: Path, nas) -> None:
+def test_a_cell_of_ones_own_is_searched_exported_and_used(
+    tmp_path: Path, nas, here, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "cells.py").write_text(CELL)
     (tmp_path / "own.yaml").write_text(SPACE)
     words = ["search", "--space", "own.yaml", "--data", "digits", "--budget", "3trials"]
-    refused = nas(*words)
+    refused = here(*words)
     assert refused.code == 2
-    assert "unknown operator 'gated'" in refused.err and "--plugin FILE" in refused.err
+    assert "unknown operator 'own_gated'" in refused.err and "--plugin FILE" in refused.err
 
     done = nas(*words, "--plugin", "cells.py", "--run-dir", "run", "--json")
     assert done.code == 0, done.err
@@ -54,7 +57,7 @@ def test_a_cell_of_ones_own_is_searched_exported_and_used(tmp_path: Path, nas) -
     assert more.code == 0, more.err
     assert more.json["trials"]["total"] == 4
 
-    said = nas("show", "run").out
+    said = here("show", "run").out
     assert "nas test run/best.yaml --plugin run/plugins/cells.py" in said
 
     np.save(tmp_path / "image.npy", np.zeros((8, 8), np.uint8))

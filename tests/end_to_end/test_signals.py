@@ -70,7 +70,7 @@ def in_terminal(tmp_path):
 
 
 def test_it_outlives_its_terminal_refuses_a_second_process_and_stops_when_asked(
-    in_terminal, nas, tmp_path
+    in_terminal, here, tmp_path
 ):
     run = tmp_path / "run"
     process, terminal = in_terminal(*WORDS, "--budget", "300trials")
@@ -83,17 +83,17 @@ def test_it_outlives_its_terminal_refuses_a_second_process_and_stops_when_asked(
     os.close(terminal)  # the kernel sends SIGHUP; from here on every write is an error
     ended = sum(bool(row["cause"]) for row in RunDir(run).trials())
     wait(run, ended + 2, process)
-    second = nas("search", "--resume", "run")
+    second = here("search", "--resume", run)
     assert second.code == 2
     assert f"pid {process.pid} on {socket.gethostname()}" in second.err
-    assert nas("doctor", "run").code == 2
-    assert "running" in nas("runs", "--dir", tmp_path).out
-    assert nas("stop", "run").code == 0
+    assert here("doctor", run).code == 2
+    assert "running" in here("runs", "--dir", tmp_path).out
+    assert here("stop", run).code == 0
     assert process.wait(timeout=90) == 130
     assert (run / "best.pt").exists()
     log = (run / "log.txt").read_text()
     assert "the terminal was closed meanwhile" in log and "nas search --resume" in log
-    assert nas("show", "run", "--json").json["state"] == "interrupted"
+    assert here("show", run, "--json").json["state"] == "interrupted"
 
 
 def _drain(terminal: int) -> None:

@@ -80,7 +80,10 @@ def test_the_default_of_layer_pattern_is_the_notes_largest_example() -> None:
     assert layers == ["Conv2d", "ReLU"] + 3 * block + 2 * ["Linear", "ReLU"] + ["Linear"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",  # nasnet_cells take as long as all others; their cells are built in test_nasnet.py
+    [pytest.param(n, marks=pytest.mark.slow if n == "nasnet_cells" else ()) for n in NAMES],
+)
 @given(seed=st.integers(0, 2**32), image=st.sampled_from(IMAGES[:3]))
 @settings(max_examples=6, deadline=None)
 def test_every_draw_builds_at_its_price(name: str, seed: int, image: tuple[int, int]) -> None:

@@ -44,7 +44,10 @@ def on_meta(loaded: Architecture, **of: Any) -> nn.Module:
         return build(loaded, **of)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name",  # 1,202 layers are counted in test_residual.py; they repeat those of resnet110_cifar
+    [pytest.param(n, marks=pytest.mark.slow if n == "resnet1202_cifar" else ()) for n in FILES],
+)
 def test_prices_as_it_builds(name: str) -> None:
     loaded = architecture(name)
     assert loaded.name == name

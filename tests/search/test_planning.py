@@ -53,10 +53,11 @@ def happening(machine, folder, budget, seed):
     """The search itself on such a machine: larger networks and rates near 0.1 are the better."""
     prepared = machine.asked["prepared"]
 
-    def curve(ask, recipe, at):
-        macs = simulation.core.table.rows[ask.number]["macs"]
-        height = 0.6 + 0.02 * math.log10(macs) - 0.05 * abs(math.log10(recipe["lr"] / 0.1))
-        return {**trained(at, height * (1 - math.exp(-at / 3))), "seconds": epoch(macs)}
+    def curve(ask, _, at):
+        row = simulation.core.table.rows[ask.number]
+        height = 0.6 + 0.02 * math.log10(row["macs"])
+        height -= 0.05 * abs(math.log10(row["recipe.lr"] / 0.1))
+        return {**trained(at, height * (1 - math.exp(-at / 3))), "seconds": epoch(row["macs"])}
 
     def pace(ask):
         row = simulation.core.table.rows[ask.number]
@@ -72,27 +73,31 @@ def happening(machine, folder, budget, seed):
     return simulation, simulation.go()
 
 
+BUDGETS = ("50s", "0.02gpu-h", "90trials", "200epochs", "60s,40trials")
+
+
 @pytest.mark.parametrize(
-    "budget",
+    ("budget", "seeds"),
     [
-        "50s", "0.02gpu-h", "90trials",
-        *(pytest.param(each, marks=pytest.mark.slow) for each in ("200epochs", "60s,40trials")),
+        ("50s", (3,)), ("0.02gpu-h", (4,)), ("90trials", (5,)),
+        *(pytest.param(each, (3, 4, 5), marks=pytest.mark.slow) for each in BUDGETS),
     ],
 )  # fmt: skip
-def test_the_forecast_is_what_then_happens(machine, tmp_path, budget):
+def test_the_forecast_is_what_then_happens(machine, tmp_path, budget, seeds):
+    """Of several seeds, the one in the middle."""
     pairs = []
-    for seed in (3, 4, 5):
+    for seed in seeds:
         plan = machine(budget, seed=seed)
         pairs.append((plan, *happening(machine, tmp_path / f"{seed}", budget, seed)))
     pairs.sort(key=lambda pair: pair[0]["trials"] / pair[1].core.ledger.trials)
-    plan, simulation, state = pairs[1]
+    plan, simulation, state = pairs[len(pairs) // 2]
     assert plan["trials"] == pytest.approx(simulation.core.ledger.trials, rel=0.3)
     assert plan["wall_seconds"] == pytest.approx(simulation.clock.now, rel=0.3, abs=4)
     names = [row["name"] for row in plan["stages"]]
     assert names[:2] == [row["name"] for row in state["stages"]][:2]
 
 
-@pytest.mark.parametrize("budget", ["150s", "160trials"])
+@pytest.mark.parametrize("budget", ["150s", pytest.param("160trials", marks=pytest.mark.slow)])
 def test_a_large_budget_is_reckoned_from_a_part_of_it(machine, monkeypatch, budget):
     whole = machine(budget)
     assert whole["reckoned_times"] == 1

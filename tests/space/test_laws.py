@@ -1,6 +1,7 @@
 """The laws of `fill` and `match`, over random spaces and the shipped ones."""
 # ruff: noqa: E501  (files and messages are compared whole, one to a line)
 
+import functools
 import json
 import random
 
@@ -86,7 +87,12 @@ def test_laws_hold_in_random_spaces(text, seed):
 @settings(deadline=None, max_examples=60)
 @given(seed=seeds)
 def test_laws_hold_in_shipped_spaces(name, seed):
-    check_laws(load(name), seed)
+    check_laws(shipped_space(name), seed)
+
+
+@functools.cache
+def shipped_space(name):
+    return load(name)
 
 
 @PACE
