@@ -246,7 +246,7 @@ def test_what_cannot_be_mended_is_said(finished):
     lines = run.journal.read_bytes().splitlines(keepends=True)
     run.journal.write_bytes(b"".join([*lines[:5], b"garbage\n", *lines[6:]]))
     found = doctor(run.path)
-    assert not found.mended and "cannot be mended" in found.findings[-1].sentence
+    assert not found.mended and "cannot mend this" in found.findings[-1].sentence
     assert "study.journal:6 is no record of the search ('garbage'" in found.findings[-1].what
     assert found.plain()["state"] == "damaged"
 
