@@ -1,6 +1,6 @@
 """What a search would do, without doing it: `nas plan`, `nas search --dry-run`.
 
-A pilot trains the default network for a moment, and another one of average size. Then the driver
+A pilot trains the default network for a moment, and small, middling and large ones. Then the driver
 itself searches on a virtual clock, with epochs that take what the pilot's networks took, each
 candidate by its multiply-adds. What it does there is the forecast: the same stages, halving,
 ledger, reserve and final training, and no second copy of their rules.
