@@ -14,6 +14,14 @@ Constants = Annotated[
         help="Put a constant there: recipe.epochs=20. Repeatable.",
     ),
 ]
+Budgets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        metavar="AMOUNT[,…]",
+        help="90min, 50gpu-h, 200trials, 1000epochs; several: the first one reached ends it.",
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; a GPU where there is one.")]
 TrialsAtOnce = Annotated[
     str | None,
@@ -27,3 +35,8 @@ CpusPerTrial = Annotated[
     str | None,
     typer.Option(metavar="N|auto", help="CPUs, and threads; an even share of all by default."),
 ]
+
+
+def together(budgets: list[str] | None) -> str | None:
+    """`--budget 90min --budget 200trials` is `--budget 90min,200trials`."""
+    return None if budgets is None else ",".join(budgets)

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from .options import Constants, CpusPerTrial, Device, GpusPerTrial, TrialsAtOnce
+from .options import (
+    Budgets,
+    Constants,
+    CpusPerTrial,
+    Device,
+    GpusPerTrial,
+    TrialsAtOnce,
+    together,
+)
 from .plugins import Plugins
 from .search import Output, constants, look
 from .streams import console, result_alone
@@ -19,9 +27,7 @@ def plan(
     data: Annotated[
         str | None, typer.Option(help="As of nas search: digits, cifar10, … or a path.")
     ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="90min, 50gpu-h, 200trials, or several.")
-    ] = None,
+    budgets: Budgets = None,
     set_: Constants = None,
     seed: Annotated[int | None, typer.Option(help="Of the draws that are priced (0).")] = None,
     trials_at_once: TrialsAtOnce = None,
@@ -51,4 +57,4 @@ def plan(
 
     with result_alone(as_json) as result, apart(begin=bool(plugin)):
         output = Output(console(stderr=as_json), result, as_json, quiet=False, verbose=False)
-        look(output, space, data, budget, asked)
+        look(output, space, data, together(budgets), asked)

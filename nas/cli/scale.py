@@ -9,6 +9,7 @@ import typer
 
 from ..errors import UserError
 from . import STARTED, plugins
+from .options import Budgets, together
 from .plugins import Plugins
 from .streams import console, print_json, result_alone
 
@@ -25,7 +26,7 @@ def scale(
     data: Annotated[
         str | None, typer.Option(help="What the grid is trained on: a name or path.")
     ] = None,
-    budget: Annotated[str | None, typer.Option(help="Of training the grid: 10gpu-h.")] = None,
+    budgets: Budgets = None,
     ratios: Annotated[
         str | None,
         typer.Option(metavar="A,B,G", help="Known alpha,beta,gamma: no grid is trained."),
@@ -69,6 +70,7 @@ def scale(
             for key, value in (("size", size), ("channels", channels), ("classes", classes))
             if value is not None
         }
+        budget = together(budgets)
         point = None if ratios is None else scaling.parse_ratios(ratios)
         if not dry_run and point is None and (data is None or budget is None):
             raise UserError(

@@ -13,7 +13,15 @@ import typer
 
 from ..errors import UserError
 from . import STARTED, check_interrupt
-from .options import Constants, CpusPerTrial, Device, GpusPerTrial, TrialsAtOnce
+from .options import (
+    Budgets,
+    Constants,
+    CpusPerTrial,
+    Device,
+    GpusPerTrial,
+    TrialsAtOnce,
+    together,
+)
 from .plugins import Plugins
 from .streams import WIDE, console, gone, lasting, print_json, result_alone
 
@@ -35,10 +43,7 @@ def search(
             "files, a .npz, CIFAR's archive."
         ),
     ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(help="90min, 50gpu-h, 200trials, or several: the first one reached ends it."),
-    ] = None,
+    budgets: Budgets = None,
     set_: Constants = None,
     strategy: Annotated[
         str | None, typer.Option(help="Who proposes the trials: tpe (default) or random.")
@@ -118,6 +123,7 @@ def search(
         "storage": storage, "deterministic": deterministic, "retries": retries,
         "trial_timeout": trial_timeout,
     }  # fmt: skip
+    budget = together(budgets)
     asked = {key: value for key, value in options.items() if value is not None}
     from ..search.measuring import apart
 

@@ -20,6 +20,12 @@ def test_json_does_not_change_where_errors_go(nas, tmp_path, monkeypatch):
     assert (told.code, told.out) == (2, "") and "did you mean 'resnet_cells'" in told.err
 
 
+@pytest.mark.parametrize("command", ["search", "plan"])
+def test_no_budget_of_several_is_passed_over(command, nas):
+    told = nas(command, *NEW[1:], "--budget", "9trials", "--budget", "2min")
+    assert told.code == 2 and "'1min,9trials,2min' bounds the same thing twice" in told.err
+
+
 @pytest.mark.parametrize(
     ("words", "needed"),
     [
