@@ -231,7 +231,7 @@ def test_the_final_training_begins_on_the_workers_that_are_there(nas, tmp_path, 
     monkeypatch.setenv("SIGNS", str(pids))
     done = nas(
         "search", "--space", "faulty.yaml", "--plugin", "signs.py", "--data", "digits",
-        "--run-dir", "run", "--json", "--budget", "30s", "--trials-at-once", "2",
+        "--run-dir", "run", "--json", "--budget", "90s", "--trials-at-once", "2",
     )  # fmt: skip
     assert done.code == 0, done.err
     finals = [row for row in rows(tmp_path / "run").values() if row["stage"] == "final"]
