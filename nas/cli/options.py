@@ -19,7 +19,8 @@ Budgets = Annotated[
     typer.Option(
         "--budget",
         metavar="AMOUNT[,…]",
-        help="90min, 50gpu-h, 200trials, 1000epochs; several: the first one reached ends it.",
+        help="90min, 50gpu-h, 200trials, 1000epochs, or several (90min,200trials): the first one "
+        "reached ends it.",
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; a GPU where there is one.")]
