@@ -240,7 +240,11 @@ def _engine_options(url: sqlalchemy.URL) -> dict[str, Any]:
 def _connect(file: str) -> sqlite3.Connection:
     """With a write-ahead log, so that who looks (the dashboard) and who writes do not wait."""
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except BaseException:  # it is no database
+        connection.close()
+        raise
     return connection
 
 

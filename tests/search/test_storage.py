@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -448,7 +449,7 @@ def test_a_sqlite_file_that_is_being_written_can_be_looked_at(tmp_path):
     url = f"sqlite:///{tmp_path / 'trials.db'}"
     kept = open_storage(url, Path())
     optuna.create_study(storage=kept, study_name="one")
-    with sqlite3.connect(tmp_path / "trials.db") as writer:
+    with contextlib.closing(sqlite3.connect(tmp_path / "trials.db")) as writer:
         writer.execute("BEGIN IMMEDIATE")
         assert len(open_storage(url, Path(), mend=False).get_all_studies()) == 1
 
