@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import export
-from ..data import load as load_data
 from ..errors import NasError, RunError
 from ..rundir import CHECKPOINT, RunDir, abandoned, checkpoint_fault
 from ..rundir import NAME as LOCK
 from ..search.doctor import examine as examine_files
 from ..search.machine import here
 from ..search.recovery import Finding
+from ..search.request import images_of
 from . import exam
 
 
@@ -121,7 +121,7 @@ def _export(run: RunDir, state: Mapping[str, Any], *, mend: bool) -> list[Findin
     if mend:
         request = run.request
         try:
-            images = load_data(request.data, seed=request.seed)
+            images = images_of(request)
             device = here(request.device)
             export.best(run, images, device=device, again=True, test=exam.tester(run))
         except NasError as error:

@@ -22,6 +22,7 @@ from ..search.work import Ask
 from ..train.determinism import be_deterministic
 from ..train.epoch import EpochReport
 
+OTHER_IMAGES = " (the images or labels are not those that the run was begun with)"
 TIMED = ("seconds",)  # columns of metrics.csv that no two trainings share
 Report = Mapping[str, Any]
 
@@ -79,7 +80,8 @@ def reproduce(
     finally:
         torch.set_num_threads(threads)
     if difference is not None:
-        difference += _excuse(under, device)
+        others = request.data_digest not in ("", images.digest)
+        difference += OTHER_IMAGES if others else _excuse(under, device)
     return Reproduction(run.path, number, compared, difference)
 
 

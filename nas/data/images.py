@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -53,6 +55,16 @@ class ImageData:
     def num_classes(self) -> int:
         """How many classes there are; every one of them is in `train` and in `validation`."""
         return len(self.classes)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all images and labels, as they are split."""
+        found = hashlib.sha256("\n".join(self.classes).encode())
+        for part in (self.train, self.validation, self.test):
+            found.update(repr((part.x.shape, part.x.dtype.str)).encode())
+            found.update(part.x.data)
+            found.update(part.y.data)
+        return found.hexdigest()
 
     def without_test(self) -> ImageData:
         """What a search works with: it cannot look at test images that it does not have."""

@@ -72,6 +72,7 @@ class Request:
     auto: list[str] = field(default_factory=list)  # which of the three were measured
     ray_address: str = ""  # of a cluster; "": a Ray of the search's own
     keep: str = "top:20"
+    data_digest: str = ""  # of the images and labels; "": the run is older than this field
     validation_share: float = 0.1
     constants: Mapping[str, str] = field(default_factory=dict)
     plugins: list[str] = field(default_factory=list)  # the files that were copied

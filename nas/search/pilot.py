@@ -47,6 +47,7 @@ PATIENCE_SECONDS = 600.0  # for an answer: torch is loaded, a step of a large ne
 LEAD_SECONDS = 0.2  # of training images, until all processes are at it
 MOMENT_SECONDS = 1.0  # that count
 TURN_SECONDS = 0.02
+RAY_SHARE = 0.75  # Ray's start over its workers': 3.5 s to 4.5, 8 to 11 on a loaded machine
 CONTEXT = 600 * 2**20  # bytes of a GPU that CUDA itself takes in each process
 ARRAYS = ("train_x", "train_y", "validation_x", "validation_y")
 
@@ -74,6 +75,11 @@ class Pilot:
 
     paces: tuple[Pace, ...]
     ready: float
+
+    @property
+    def starting(self) -> float:
+        """Seconds that a search takes to its workers' first step: Ray has to start before."""
+        return self.ready * (1 + RAY_SHARE)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def prepare(
         source_digest=_digest(source),
         shipped=shipped() in Path(file).parents,
         data=locate(data),
+        data_digest=images.digest,
         budget=budget, strategy=strategy, seed=seed, device=device, keep=keep,
         trials_at_once=place.trials_at_once, gpus_per_trial=place.gpus_per_trial,
         cpus_per_trial=place.cpus_per_trial if cpus_per_trial or wish.auto else 0,
@@ -142,7 +143,18 @@ def reopen(
     place = _check_again(run, request, ray_address)
     request = replace(request, ray_address=place.address or "")
     loaded = parse(run.space_text, path=str(run.path / "space.yaml"))
-    return run, Prepared(request, loaded, load_data(request.data, seed=request.seed), place)
+    return run, Prepared(request, loaded, images_of(request), place)
+
+
+def images_of(request: Request) -> ImageData:
+    """The images that a run was begun with. Raises RunError where others are in their place."""
+    images = load_data(request.data, seed=request.seed)
+    if request.data_digest not in ("", images.digest):
+        raise RunError(
+            f"the images or labels of {request.data} are not those that the run was begun with, "
+            "and its figures are no measure for others: put them back, or start a new search"
+        )
+    return images
 
 
 def check_default(

@@ -145,26 +145,25 @@ def _broken_off(run: RunDir, error: Exception) -> str:
 
 def _no_start(run: RunDir, prepared: Prepared, ledger: Ledger, left: float) -> str:
     """What to say where the workers could not even start: how much could be used."""
-    request, started = prepared.request, ledger.wall_seconds + STARTING_SECONDS
-    said = (
-        f"the budget of {request.budget} leaves {left:.0f} s, and the workers alone take some "
-        f"{STARTING_SECONDS:.0f} s to start"
-    )
+    request, before = prepared.request, ledger.wall_seconds
+    said = f"the budget of {request.budget} leaves {left:.0f} s, and the workers alone take some"
     space = prepared.space
     first = fill(space, space.default()) if isinstance(space, Space) else space
     try:
         piloted = pilot.measure(
-            [first], prepared.data.without_test(), device=here(request.device), slots=1,
+            [first], prepared.data.without_test(), device=here(request.device),
+            slots=1 if request.gpus_per_trial else request.trials_at_once,
             threads=prepared.placement.threads,
             plugins=[read_plugin(path) for path in run.plugins], most_seconds=PILOT_SECONDS,
             gpus=gpus_here(here(request.device), prepared.placement.split),
         )  # fmt: skip
     except RunError as error:
-        return f"{said}; {error}"
+        return f"{said} {STARTING_SECONDS:.0f} s to start; {error}"
+    starting = max(STARTING_SECONDS, piloted.starting)
+    said += f" {starting:.0f} s to start"
     full = Recipe.from_mapping(first.recipe).epochs
     measured = minimum.Measured(piloted.paces[0].epoch, stages.coarse(()).epochs(full), full)
-    # workers start with a first step, for which torch loads much: this machine's own time for it
-    return said + minimum.enough(ledger, measured, started + piloted.ready)
+    return said + minimum.enough(ledger, measured, before + starting)
 
 
 def environment(request: Request) -> dict[str, Any]:

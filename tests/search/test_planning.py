@@ -37,7 +37,7 @@ def machine(monkeypatch):
 
     asked = {}
     monkeypatch.setattr(pilot, "measure", measure)
-    monkeypatch.setattr(planning, "RAY_SECONDS", 0.0)
+    monkeypatch.setattr(pilot, "RAY_SHARE", 0.0)
     monkeypatch.setattr(planning.time, "monotonic", lambda: 0.0)
 
     def plan(budget, space="tiny", changes=None, **options):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
-from nas.api.searching import carry_out, reopen
+from nas.api.searching import carry_out, prepare, reopen
 from nas.errors import NasError
 from nas.rundir import RunDir, lock
-from nas.search.run import unfinished
+from nas.search.run import create, unfinished
 
 from .simulator import Simulation
 from .test_storage import begun
@@ -64,6 +66,27 @@ def test_a_resume_says_which_lock_it_waits_for_and_how_long(run, monkeypatch):
     (waiting,) = heard
     assert str(run.path / lock.NAME) in waiting and "pid 4711 on farhost" in waiting
     assert "waiting up to 1 s" in waiting
+
+
+@pytest.mark.parametrize("changed", ["x_train", "y_train", "y_test", None])
+def test_other_images_in_the_place_of_the_run_s_are_refused(changed, tmp_path):
+    digits = load_digits()
+    arrays = {"x_train": digits.images[:600], "y_train": digits.target[:600]}
+    arrays |= {"x_test": digits.images[600:700], "y_test": digits.target[600:700]}
+    file = tmp_path / "own.npz"
+    np.savez(file, **arrays)
+    run = create(prepare("tiny", str(file), "5trials"), tmp_path / "run")
+    if changed is None:  # written anew, as it was
+        np.savez_compressed(file, **arrays)
+        assert reopen(run.path, None, {}).prepared is not None
+        return
+    spoilt = arrays[changed].copy()
+    spoilt[:2] = spoilt[1::-1]
+    np.savez(file, **arrays | {changed: spoilt})
+    with pytest.raises(NasError, match=r"of .*own\.npz are not those that the run was begun with"):
+        reopen(run.path, None, {})
+    run.write_request(replace(run.request, data_digest=""))  # as before there were any
+    assert reopen(run.path, None, {}).prepared is not None
 
 
 def cut_records(run: RunDir, records: int) -> None:
