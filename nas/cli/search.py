@@ -23,7 +23,7 @@ from .options import (
     together,
 )
 from .plugins import Plugins
-from .streams import WIDE, console, gone, lasting, print_json, result_alone
+from .streams import WIDE, console, lacking, lasting, print_json, result_alone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -293,13 +293,14 @@ def _tell(output: Output, found: dict[str, Any], code: int) -> int:
         show_summary(output.screen, found)
     if output.as_json:
         print_json(found, output.result)
-    if gone(output.screen.file) or gone(output.result):
+    output.screen.file.flush()
+    if lacking(output.screen.file) or lacking(output.result):
         _leave_in_log(found)
     return code
 
 
 def _leave_in_log(found: dict[str, Any]) -> None:
-    """Nobody reads what is printed: who comes back looks into the log."""
+    """Nobody reads what is printed, or the disk is full: who comes back looks into the log."""
     from rich.console import Console
 
     from ..report.tables import show_summary
@@ -307,4 +308,4 @@ def _leave_in_log(found: dict[str, Any]) -> None:
 
     text = io.StringIO()
     show_summary(Console(file=text, width=WIDE, highlight=False, emoji=False, markup=False), found)
-    RunDir.open(found["run"]).log(f"the terminal was closed meanwhile\n{text.getvalue()}")
+    RunDir.open(found["run"]).log(f"what was printed could not all be written\n{text.getvalue()}")

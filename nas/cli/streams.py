@@ -90,6 +90,7 @@ class Lasting:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.gone = False  # the reader; not: a full disk
+        self.lacking = False  # something that was written
 
     def write(self, text: str) -> int:
         with self._dropping():
@@ -108,6 +109,7 @@ class Lasting:
         try:
             yield
         except OSError as error:
+            self.lacking = True
             if error.errno in GONE and not self.gone:
                 self.gone = True
                 _drop(self._stream)
@@ -128,9 +130,9 @@ def lasting() -> Iterator[None]:
             signal.signal(signal.SIGHUP, hangup)
 
 
-def gone(stream: IO[str]) -> bool:
-    """Whether nobody reads it any more."""
-    return bool(getattr(stream, "gone", False))
+def lacking(stream: IO[str]) -> bool:
+    """Whether some of what was written to it may have been lost."""
+    return bool(getattr(stream, "lacking", False))
 
 
 _result: TextIO | None = None  # where the result goes while standard output is kept for it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,15 @@ def test_a_reader_that_left_hears_nothing(words):
         assert nas(words, writer) == (141, "")
     finally:
         os.close(writer)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_search_whose_words_found_no_space_leaves_them_in_its_log(searched, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(searched["run"], run)
+    with FULL.open("w") as output:
+        assert nas(["search", "--resume", str(run)], output) == (0, "")
+    assert "what was printed could not all be written" in (run / "log.txt").read_text()
 
 
 def test_what_is_said_into_a_closed_stream_lands_in_no_file():
