@@ -18,13 +18,15 @@ def shared_tensor(array: Array) -> Tensor:
     """The array as a tensor over the same memory, read-only arrays too.
 
     Ray's object store hands out read-only arrays, of which `torch.from_numpy` warns. A copy
-    would cost every trial the size of the data; nothing here writes into it.
+    would cost every trial the size of the data; nothing here writes into it. The stride of an axis
+    of length 1, such as the channels of grey images, says nothing of the values, but convolutions
+    pick their kernels by it: it is the same here wherever the array comes from.
     """
     if isinstance(array, Tensor):
         return array
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
-        return torch.from_numpy(np.ascontiguousarray(array))
+        return torch.from_numpy(np.ascontiguousarray(array).reshape(-1).reshape(array.shape))
 
 
 def cuts(count: int, batch_size: int) -> list[tuple[int, int]]:

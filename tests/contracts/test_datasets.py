@@ -6,8 +6,10 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
 from nas.data import DATASETS, FORMATS, ImageData, load
+from nas.train.batches import shared_tensor
 
 from ..data.image_files import WRITERS, Sample
 
@@ -74,7 +76,11 @@ def test_the_seed_moves_the_validation_part_alone(written):
 
 def test_a_set_travels_to_a_worker(written):
     data = load(written[0])
-    assert _bytes(pickle.loads(pickle.dumps(data))) == _bytes(data)
+    there = pickle.loads(pickle.dumps(data))
+    assert _bytes(there) == _bytes(data)
+    for part in ("train", "validation", "test"):  # by which convolutions pick their kernels
+        here, gone = (shared_tensor(getattr(each, part).x) for each in (data, there))
+        assert here.stride() == gone.stride() == torch.empty(here.shape).stride()
 
 
 def _bytes(data: ImageData) -> list[bytes]:
