@@ -59,7 +59,7 @@ class ImageData:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all images and labels, as they are split."""
-        found = hashlib.sha256("\n".join(self.classes).encode())
+        found = hashlib.sha256("\n".join(self.classes).encode(errors="backslashreplace"))
         for part in (self.train, self.validation, self.test):
             found.update(repr((part.x.shape, part.x.dtype.str)).encode())
             found.update(part.x.data)
