@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 import threading
@@ -10,6 +11,8 @@ import time
 
 STARTED = time.monotonic()  # a budget's wall clock runs from here
 INTERRUPTED = False  # by SIGINT or SIGTERM
+ECHO_SECONDS = 0.15  # in which a second signal is the first one again: `timeout` sends it twice
+_heard = -math.inf
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,8 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _interrupt(*_: object) -> None:
     """Code that is being loaded may swallow the exception: whoever begins to work asks again."""
-    global INTERRUPTED
-    INTERRUPTED = True
+    global INTERRUPTED, _heard
+    if time.monotonic() - _heard < ECHO_SECONDS:
+        return
+    INTERRUPTED, _heard = True, time.monotonic()
     raise KeyboardInterrupt
 
 

@@ -143,6 +143,7 @@ def test_a_pre_emption_of_the_whole_group_exports_and_leaves_nothing(start, tmp_
     began = time.monotonic()
     for pid in (process.pid, *(pid for pid, _ in below)):
         os.kill(pid, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)  # `timeout` sends it to its child, then to the group
     out, err = process.communicate(timeout=90)
     assert time.monotonic() - began < 45, "30 s, on an idle machine"
     assert process.returncode == 130, err
@@ -163,7 +164,8 @@ def test_the_second_interrupt_stops_at_once(start, tmp_path):
     while not list(tmp_path.glob("run/trials/*/metrics.csv")) and time.monotonic() < limit:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
+    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert "stopped at once; nas search --resume" in err
