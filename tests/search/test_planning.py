@@ -37,6 +37,7 @@ def machine(monkeypatch):
 
     asked = {}
     monkeypatch.setattr(pilot, "measure", measure)
+    monkeypatch.setattr(pilot, "RAY_SECONDS", 0.0)
     monkeypatch.setattr(pilot, "RAY_SHARE", 0.0)
     monkeypatch.setattr(planning.time, "monotonic", lambda: 0.0)
 
