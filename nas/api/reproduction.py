@@ -17,7 +17,7 @@ from ..rundir import RunDir
 from ..search import conditions, trainable
 from ..search.conditions import Conditions
 from ..search.machine import gpus_here
-from ..search.request import pick_device
+from ..search.request import are_images_of, pick_device
 from ..search.work import Ask
 from ..train.determinism import be_deterministic
 from ..train.epoch import EpochReport
@@ -80,8 +80,8 @@ def reproduce(
     finally:
         torch.set_num_threads(threads)
     if difference is not None:
-        others = request.data_digest not in ("", images.digest)
-        difference += OTHER_IMAGES if others else _excuse(under, device)
+        same = are_images_of(request, images)
+        difference += _excuse(under, device) if same else OTHER_IMAGES
     return Reproduction(run.path, number, compared, difference)
 
 

@@ -36,8 +36,3 @@ CpusPerTrial = Annotated[
     str | None,
     typer.Option(metavar="N|auto", help="CPUs, and threads; an even share of all by default."),
 ]
-
-
-def together(budgets: list[str] | None) -> str | None:
-    """`--budget 90min --budget 200trials` is `--budget 90min,200trials`."""
-    return None if budgets is None else ",".join(budgets)

@@ -6,17 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    Budgets,
-    Constants,
-    CpusPerTrial,
-    Device,
-    GpusPerTrial,
-    TrialsAtOnce,
-    together,
-)
+from .options import Budgets, Constants, CpusPerTrial, Device, GpusPerTrial, TrialsAtOnce
 from .plugins import Plugins
-from .search import Output, constants, look
+from .search import Output, constants, look, together
 from .streams import console, result_alone
 
 

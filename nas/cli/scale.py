@@ -9,8 +9,9 @@ import typer
 
 from ..errors import UserError
 from . import STARTED, plugins
-from .options import Budgets, together
+from .options import Budgets
 from .plugins import Plugins
+from .search import together
 from .streams import console, print_json, result_alone
 
 if TYPE_CHECKING:

@@ -13,15 +13,7 @@ import typer
 
 from ..errors import UserError
 from . import STARTED, check_interrupt
-from .options import (
-    Budgets,
-    Constants,
-    CpusPerTrial,
-    Device,
-    GpusPerTrial,
-    TrialsAtOnce,
-    together,
-)
+from .options import Budgets, Constants, CpusPerTrial, Device, GpusPerTrial, TrialsAtOnce
 from .plugins import Plugins
 from .streams import WIDE, console, lacking, lasting, print_json, result_alone
 
@@ -172,6 +164,11 @@ class Output:
     def say(self, sentence: str) -> None:
         """What a person should know at once, however quiet it is to be."""
         self.screen.print(sentence, style="yellow", soft_wrap=True)
+
+
+def together(budgets: Sequence[str] | None) -> str | None:
+    """`--budget 90min --budget 200trials` is `--budget 90min,200trials`."""
+    return None if budgets is None else ",".join(budgets)
 
 
 def constants(entries: Sequence[str] | None) -> dict[str, str] | None:

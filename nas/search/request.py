@@ -149,12 +149,17 @@ def reopen(
 def images_of(request: Request) -> ImageData:
     """The images that a run was begun with. Raises RunError where others are in their place."""
     images = load_data(request.data, seed=request.seed)
-    if request.data_digest not in ("", images.digest):
+    if not are_images_of(request, images):
         raise RunError(
             f"the images or labels of {request.data} are not those that the run was begun with, "
             "and its figures are no measure for others: put them back, or start a new search"
         )
     return images
+
+
+def are_images_of(request: Request, images: ImageData) -> bool:
+    """Whether a run was begun with them; True where it is too old to know."""
+    return request.data_digest in ("", images.digest)
 
 
 def check_default(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 HELP = [["--help"], ["show", "--help"]]  # printed by Typer
 VERSION, TABLE, JSON = ["--version"], ["describe", "lenet5"], ["describe", "lenet5", "--json"]
 
@@ -23,7 +24,7 @@ def nas(words, output) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@needs_full
 @pytest.mark.parametrize("words", [VERSION, TABLE, pytest.param(JSON, marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_sentence(words):
     with FULL.open("w") as output:
@@ -45,7 +46,7 @@ def test_a_reader_that_left_hears_nothing(words):
         os.close(writer)
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@needs_full
 def test_a_search_whose_words_found_no_space_leaves_them_in_its_log(searched, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(searched["run"], run)
