@@ -80,6 +80,9 @@ def nothing_more(ledger: Ledger, reference: Mapping[str, Any]) -> str:
     if ledger.budget.wall_seconds is not None:
         spent, start = show_seconds(ledger.spent_before), show_seconds(ledger.start)
         said += f": {spent} were spent before, and this start took {start}"
+    if ledger.advised:
+        return said
+    ledger.advised = True
     asked = advice(ledger.budget, ledger.beyond(_least(ledger, measured, ledger.start)))
     return f"{said}; the smallest one that is of use is about {asked}"
 
